@@ -1,0 +1,14 @@
+namespace BlockMount.Core.Devices;
+
+/// <summary>How a write, zero or trim is to be carried out.</summary>
+[Flags]
+public enum WriteOptions
+{
+    None = 0,
+
+    /// <summary>The bytes are durable before the operation completes (NBD FUA).</summary>
+    ForceUnitAccess = 1,
+
+    /// <summary>Zeroing must leave file space allocated, so that a later write cannot run out of room (NBD NO_HOLE).</summary>
+    KeepAllocated = 2,
+}

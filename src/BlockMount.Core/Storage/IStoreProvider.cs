@@ -1,0 +1,57 @@
+using BlockMount.Core.Errors;
+
+namespace BlockMount.Core.Storage;
+
+/// <summary>How a store is opened, and what others may do meanwhile (rule D5).</summary>
+public enum StoreAccess
+{
+    /// <summary>To look at a header while searching: no lock, never writes.</summary>
+    Probe,
+
+    /// <summary>To read; shared with other readers, refused while somebody writes.</summary>
+    Read,
+
+    /// <summary>To read and write, alone.</summary>
+    Write,
+}
+
+/// <summary>Options of <see cref="IStoreProvider.OpenAsync"/>.</summary>
+[Flags]
+public enum StoreOpenOptions
+{
+    None = 0,
+
+    /// <summary>Refuse a path whose last component is a symbolic link (paths that came out of an image).</summary>
+    NoFinalSymlink = 1,
+
+    /// <summary>A block device may be opened; without it only regular files are.</summary>
+    AllowDevice = 2,
+}
+
+/// <summary>The host's files as the core sees them: opened, created, listed. <c>BlockMount.Platform</c> has the real one.</summary>
+public interface IStoreProvider
+{
+    /// <summary>Opens an existing object.</summary>
+    /// <exception cref="DiskException">
+    /// <see cref="ErrorKind.NotFound"/>, <see cref="ErrorKind.AccessDenied"/>, <see cref="ErrorKind.Busy"/> (locked by somebody),
+    /// <see cref="ErrorKind.Io"/>; <see cref="ErrorKind.InvalidArgument"/> for an object that is no file or device, or a refused link.
+    /// </exception>
+    ValueTask<ByteStore> OpenAsync(
+        string path, StoreAccess access, StoreOpenOptions options = StoreOpenOptions.None, CancellationToken cancellationToken = default);
+
+    /// <summary>Creates a new, empty file for writing; never overwrites.</summary>
+    /// <exception cref="DiskException"><see cref="ErrorKind.AlreadyExists"/>, <see cref="ErrorKind.AccessDenied"/>, <see cref="ErrorKind.NotFound"/>.</exception>
+    ValueTask<ByteStore> CreateAsync(string path, CancellationToken cancellationToken = default);
+
+    /// <summary>Removes a file that <see cref="CreateAsync"/> made and that turned out useless.</summary>
+    void Delete(string path);
+
+    /// <summary>Whether a regular file of that name exists.</summary>
+    bool FileExists(string path);
+
+    /// <summary>
+    /// Full paths of the regular files directly in <paramref name="directory"/>, sorted by name; empty when it does not exist or
+    /// cannot be read. At most <paramref name="limit"/> are returned.
+    /// </summary>
+    IReadOnlyList<string> ListFiles(string directory, int limit);
+}

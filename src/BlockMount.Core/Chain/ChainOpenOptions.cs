@@ -1,0 +1,17 @@
+namespace BlockMount.Core.Chain;
+
+/// <summary>How a chain is opened.</summary>
+public sealed record ChainOpenOptions
+{
+    /// <summary>Open every image for reading only; otherwise the leaf is opened for writing or not at all.</summary>
+    public bool ReadOnly { get; init; }
+
+    /// <summary>Format of the leaf; null detects it.</summary>
+    public string? Format { get; init; }
+
+    /// <summary>Folders where parents may also lie, searched last and in this order.</summary>
+    public IReadOnlyList<string> SearchDirectories { get; init; } = [];
+
+    /// <summary>Whether the leaf may be a block device.</summary>
+    public bool AllowDevices { get; init; }
+}

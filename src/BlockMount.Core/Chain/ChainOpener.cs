@@ -1,0 +1,143 @@
+using BlockMount.Core.Errors;
+using BlockMount.Core.Formats;
+using BlockMount.Core.Storage;
+
+namespace BlockMount.Core.Chain;
+
+/// <summary>What could be opened of a chain.</summary>
+/// <param name="Layers">Base first (or first image found), leaf last. The holder closes them.</param>
+/// <param name="Broken">Why the chain does not reach a base; null when it does.</param>
+public sealed record ChainInspection(IReadOnlyList<ImageLayer> Layers, DiskException? Broken);
+
+/// <summary>
+/// Opens a chain from its leaf: parents are found by UUID and every link is checked by UUID and modification UUID (rule D6).
+/// </summary>
+public sealed class ChainOpener(IStoreProvider provider)
+{
+    /// <summary>Images that one chain may have.</summary>
+    public const int MaxDepth = 250;
+
+    private readonly ParentFinder _finder = new(provider);
+
+    /// <summary>Opens the chain as a device.</summary>
+    /// <exception cref="DiskException">An image cannot be opened, or a link does not hold; nothing stays open then.</exception>
+    public async ValueTask<DiskChain> OpenAsync(string leafPath, ChainOpenOptions options, CancellationToken cancellationToken = default)
+    {
+        var inspection = await InspectAsync(leafPath, options, cancellationToken);
+        if (inspection.Broken is { } broken)
+        {
+            await CloseAsync(inspection.Layers);
+            throw broken;
+        }
+
+        return new DiskChain(inspection.Layers);
+    }
+
+    /// <summary>Opens as much of the chain as holds together.</summary>
+    /// <exception cref="DiskException">The leaf itself cannot be opened.</exception>
+    public async ValueTask<ChainInspection> InspectAsync(
+        string leafPath, ChainOpenOptions options, CancellationToken cancellationToken = default)
+    {
+        var layers = new List<ImageLayer>();
+        try
+        {
+            layers.Add(await OpenLeafAsync(leafPath, options, cancellationToken));
+            try
+            {
+                await OpenParentsAsync(layers, options, cancellationToken);
+            }
+            catch (DiskException e)
+            {
+                layers.Reverse();
+                return new ChainInspection(layers, e);
+            }
+
+            layers.Reverse();
+            return new ChainInspection(layers, null);
+        }
+        catch (Exception e) when (e is not DiskException || layers.Count == 0)
+        {
+            await CloseAsync(layers);
+            throw;
+        }
+    }
+
+    private static async ValueTask CloseAsync(IEnumerable<ImageLayer> layers)
+    {
+        foreach (var layer in layers)
+        {
+            await layer.DisposeAsync();
+        }
+    }
+
+    private static async ValueTask<ImageLayer> OpenLayerAsync(ByteStore store, string? formatName, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var format = formatName is null
+                ? await FormatRegistry.DetectAsync(store, cancellationToken)
+                : FormatRegistry.ByName(formatName);
+            return await format.OpenAsync(store, cancellationToken);
+        }
+        catch
+        {
+            await store.DisposeAsync();
+            throw;
+        }
+    }
+
+    private static void CheckLink(ImageLayer child, ParentLink link, ImageLayer parent)
+    {
+        var found = parent.Identity;
+        if (found.Uuid != link.Uuid)
+        {
+            throw new DiskException(
+                ErrorKind.BrokenChain, $"{child.Path}: its parent has UUID {link.Uuid}, but {parent.Path} has {found.Uuid}.") { Path = parent.Path };
+        }
+
+        // Version 0 images do not record what their parent was like.
+        if (link.ModificationUuid != Guid.Empty && found.ModificationUuid != link.ModificationUuid)
+        {
+            throw ParentFinder.Modified(child, link, parent.Path, found);
+        }
+    }
+
+    private async ValueTask<ImageLayer> OpenLeafAsync(string path, ChainOpenOptions options, CancellationToken cancellationToken)
+    {
+        var store = await provider.OpenAsync(
+            path,
+            options.ReadOnly ? StoreAccess.Read : StoreAccess.Write,
+            options.AllowDevices ? StoreOpenOptions.AllowDevice : StoreOpenOptions.None,
+            cancellationToken);
+        return await OpenLayerAsync(store, options.Format, cancellationToken);
+    }
+
+    /// <param name="layers">Leaf first; parents are appended.</param>
+    private async ValueTask OpenParentsAsync(List<ImageLayer> layers, ChainOpenOptions options, CancellationToken cancellationToken)
+    {
+        while (layers[^1].Parent is { } link)
+        {
+            var child = layers[^1];
+            if (layers.FirstOrDefault(l => l.Identity.Uuid == link.Uuid) is { } known)
+            {
+                throw new DiskException(
+                    ErrorKind.BrokenChain,
+                    $"{child.Path}: its parent UUID {link.Uuid} is that of {known.Path}, which stands above it in the chain; the links run in a circle.") { Path = child.Path };
+            }
+
+            if (layers.Count == MaxDepth)
+            {
+                throw new DiskException(
+                    ErrorKind.BrokenChain, $"{layers[0].Path}: the chain has more than {MaxDepth} images; merge some of them.") { Path = child.Path };
+            }
+
+            var path = await _finder.FindAsync(child, link, options.SearchDirectories, cancellationToken);
+            var store = await provider.OpenAsync(path, StoreAccess.Read, StoreOpenOptions.NoFinalSymlink, cancellationToken);
+            var parent = await OpenLayerAsync(store, formatName: null, cancellationToken);
+            layers.Add(parent);
+
+            // The file was identified while searching; it is checked again now that it is open and locked.
+            CheckLink(child, link, parent);
+        }
+    }
+}

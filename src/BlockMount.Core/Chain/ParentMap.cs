@@ -1,0 +1,131 @@
+using System.Numerics;
+using BlockMount.Core.Formats;
+
+namespace BlockMount.Core.Chain;
+
+/// <summary>
+/// The images below the leaf, as one: which of them decides a run. The answer is remembered per granule, so that a look-up costs the
+/// same at any depth. Parents never change while a chain is open, so what is remembered stays true; races only repeat work.
+/// </summary>
+internal sealed class ParentMap
+{
+    private const int GranulesPerPage = 4096;
+    private const byte Unknown = 0;
+    private const byte Nobody = 1;
+    private const byte Mixed = 2;
+    private const byte FirstLayer = 3;
+    private const long MaxGranule = 1L << 20;
+
+    private readonly IReadOnlyList<ImageLayer> _layers;
+    private readonly long _capacity;
+    private readonly int _granuleShift;
+    private readonly byte[]?[] _pages;
+
+    /// <param name="parents">Base first, without the leaf; at most 250.</param>
+    /// <param name="capacity">Size in bytes of the disk that the leaf shows.</param>
+    public ParentMap(IReadOnlyList<ImageLayer> parents, long capacity)
+    {
+        _layers = parents;
+        _capacity = capacity;
+        var granule = parents.Count == 0 ? MaxGranule : parents.Min(p => p.UnitSize);
+        _granuleShift = BitOperations.Log2((ulong)Math.Clamp(granule, 4096, MaxGranule));
+        var granules = parents.Count == 0 ? 0 : ((capacity - 1) >> _granuleShift) + 1;
+        _pages = new byte[(int)((granules + GranulesPerPage - 1) / GranulesPerPage)][];
+    }
+
+    public bool IsEmpty => _layers.Count == 0;
+
+    /// <summary>
+    /// The run at <paramref name="offset"/> as the parents have it, at most <paramref name="length"/> bytes; kind
+    /// <see cref="RunKind.Data"/> or <see cref="RunKind.Zero"/>. The layer is the index of the deciding image, -1 for none.
+    /// </summary>
+    public async ValueTask<(BlockRun Run, int Layer)> ResolveAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        if (IsEmpty)
+        {
+            return (new BlockRun(RunKind.Zero, length), -1);
+        }
+
+        var owner = Owner(offset >> _granuleShift);
+        if (owner == Unknown)
+        {
+            owner = await FindOwnerAsync(offset >> _granuleShift, cancellationToken);
+        }
+
+        if (owner == Mixed)
+        {
+            return await WalkAsync(offset, length, cancellationToken);
+        }
+
+        var run = RunOf(owner, offset, length);
+        if (owner == Nobody)
+        {
+            return (new BlockRun(RunKind.Zero, run), -1);
+        }
+
+        var layer = owner - FirstLayer;
+        return (await _layers[layer].ResolveAsync(offset, run, cancellationToken), layer);
+    }
+
+    /// <summary>Bytes from <paramref name="offset"/> to the end of the last granule in a row that has the same owner.</summary>
+    private long RunOf(byte owner, long offset, long length)
+    {
+        var granule = (offset >> _granuleShift) + 1;
+        while ((granule << _granuleShift) < offset + length && Owner(granule) == owner)
+        {
+            granule++;
+        }
+
+        return Math.Min(length, (granule << _granuleShift) - offset);
+    }
+
+    private byte Owner(long granule)
+    {
+        var page = Volatile.Read(ref _pages[granule / GranulesPerPage]);
+        return page is null ? Unknown : Volatile.Read(ref page[granule % GranulesPerPage]);
+    }
+
+    private async ValueTask<byte> FindOwnerAsync(long granule, CancellationToken cancellationToken)
+    {
+        var start = granule << _granuleShift;
+        var length = Math.Min(1L << _granuleShift, _capacity - start);
+        var (run, layer) = await WalkAsync(start, length, cancellationToken);
+        var owner = run.Length < length ? Mixed : layer < 0 ? Nobody : (byte)(FirstLayer + layer);
+
+        ref var slot = ref _pages[granule / GranulesPerPage];
+        var page = Volatile.Read(ref slot);
+        if (page is null)
+        {
+            var fresh = new byte[GranulesPerPage];
+            page = Interlocked.CompareExchange(ref slot, fresh, null) ?? fresh;
+        }
+
+        Volatile.Write(ref page[granule % GranulesPerPage], owner);
+        return owner;
+    }
+
+    /// <summary>Asks image after image, newest first. The run may only shrink on the way down: what a child says of fewer bytes
+    /// must not be extended by its parent's answer.</summary>
+    private async ValueTask<(BlockRun Run, int Layer)> WalkAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        for (var i = _layers.Count - 1; i >= 0; i--)
+        {
+            var layer = _layers[i];
+            if (offset >= layer.Capacity)
+            {
+                // A smaller image has no say behind its end.
+                continue;
+            }
+
+            length = Math.Min(length, layer.Capacity - offset);
+            var run = await layer.ResolveAsync(offset, length, cancellationToken);
+            length = run.Length;
+            if (run.Kind != RunKind.Parent)
+            {
+                return (run, i);
+            }
+        }
+
+        return (new BlockRun(RunKind.Zero, length), -1);
+    }
+}

@@ -1,0 +1,71 @@
+namespace BlockMount.Core.Formats;
+
+/// <summary>Old-style disk geometry; all zero when the image does not say.</summary>
+public readonly record struct DiskGeometry(uint Cylinders, uint Heads, uint Sectors);
+
+/// <summary>How grave a finding about an image is.</summary>
+public enum Severity
+{
+    Info,
+    Warning,
+    Error,
+}
+
+/// <summary>A finding about an image that does not stop it from being opened.</summary>
+/// <param name="Severity">How grave.</param>
+/// <param name="Code">Short stable name, snake_case.</param>
+/// <param name="Message">One sentence naming the file, field and value.</param>
+public sealed record ImageDiagnostic(Severity Severity, string Code, string Message);
+
+/// <summary>The identity by which images of a chain know each other.</summary>
+/// <param name="Uuid">The image's own UUID; empty when the format has none.</param>
+/// <param name="ModificationUuid">Changes with every writing session; empty when the format has none.</param>
+public readonly record struct ImageIdentity(Guid Uuid, Guid ModificationUuid);
+
+/// <summary>What a differencing image knows of its parent.</summary>
+/// <param name="Uuid">UUID of the parent.</param>
+/// <param name="ModificationUuid">The parent's modification UUID when the child was made; empty when not recorded.</param>
+public readonly record struct ParentLink(Guid Uuid, Guid ModificationUuid);
+
+/// <summary>Facts of one image for <c>info</c>.</summary>
+public sealed record ImageDescription
+{
+    /// <summary>Name of the format, such as <c>vdi</c>.</summary>
+    public required string Format { get; init; }
+
+    /// <summary><c>dynamic</c>, <c>fixed</c> or <c>differencing</c>.</summary>
+    public required string Variant { get; init; }
+
+    /// <summary>Version as the format writes it, or null.</summary>
+    public string? Version { get; init; }
+
+    /// <summary>Size of the disk in bytes.</summary>
+    public required long Capacity { get; init; }
+
+    /// <summary>Length of the image's file or files in bytes.</summary>
+    public required long FileSize { get; init; }
+
+    /// <summary>Allocation unit in bytes; 0 when the format has none.</summary>
+    public required long BlockSize { get; init; }
+
+    /// <summary>Bytes of disk content that the image holds itself, in whole allocation units.</summary>
+    public required long Allocated { get; init; }
+
+    public ImageIdentity Identity { get; init; }
+
+    /// <summary>Null for a base image.</summary>
+    public ParentLink? Parent { get; init; }
+
+    public string Comment { get; init; } = string.Empty;
+
+    /// <summary>Header flags as stored.</summary>
+    public uint Flags { get; init; }
+
+    /// <summary>Logical (BIOS) geometry, when stored.</summary>
+    public DiskGeometry? Lchs { get; init; }
+
+    /// <summary>Physical geometry, when stored.</summary>
+    public DiskGeometry? Pchs { get; init; }
+
+    public IReadOnlyList<ImageDiagnostic> Diagnostics { get; init; } = [];
+}

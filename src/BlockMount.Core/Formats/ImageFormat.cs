@@ -1,0 +1,52 @@
+using BlockMount.Core.Errors;
+using BlockMount.Core.Storage;
+
+namespace BlockMount.Core.Formats;
+
+/// <summary>What a new image is to be.</summary>
+public sealed record ImageCreateOptions
+{
+    /// <summary>Size of the disk in bytes.</summary>
+    public required long Capacity { get; init; }
+
+    /// <summary><c>dynamic</c> or <c>fixed</c>; null takes the format's usual one. Ignored for a differencing image.</summary>
+    public string? Variant { get; init; }
+
+    /// <summary>Allocation unit in bytes; null takes the format's usual one.</summary>
+    public long? BlockSize { get; init; }
+
+    public string Comment { get; init; } = string.Empty;
+
+    /// <summary>UUID of the new image; null makes a random one.</summary>
+    public Guid? Uuid { get; init; }
+
+    /// <summary>Set for a differencing image.</summary>
+    public ParentLink? Parent { get; init; }
+}
+
+/// <summary>One image format: recognises, opens and creates its images.</summary>
+public abstract class ImageFormat
+{
+    /// <summary>Lower-case name used by <c>--format</c>.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>File name extensions with the dot, lower case.</summary>
+    public abstract IReadOnlyList<string> Extensions { get; }
+
+    /// <summary>Whether images of this format can have a parent.</summary>
+    public abstract bool CanHaveParent { get; }
+
+    /// <summary>How sure the format is that the store is one of its images: 0 (no) to 100. Reads little, never throws on content.</summary>
+    public abstract ValueTask<int> ProbeAsync(ByteStore store, CancellationToken cancellationToken);
+
+    /// <summary>Reads the identity without opening the image; null when it has none or is unreadable. For searching parents.</summary>
+    public abstract ValueTask<ImageIdentity?> ReadIdentityAsync(ByteStore store, CancellationToken cancellationToken);
+
+    /// <summary>Opens the image. Changes nothing (rule D8). On success the layer owns the store.</summary>
+    /// <exception cref="DiskException">Not this format, unsupported or corrupt.</exception>
+    public abstract ValueTask<ImageLayer> OpenAsync(ByteStore store, CancellationToken cancellationToken);
+
+    /// <summary>Writes a new image into an empty store and flushes it. The caller closes the store, and deletes the file on failure.</summary>
+    /// <exception cref="DiskException">An option the format does not allow, or the host failed.</exception>
+    public abstract ValueTask CreateAsync(ByteStore store, ImageCreateOptions options, CancellationToken cancellationToken);
+}

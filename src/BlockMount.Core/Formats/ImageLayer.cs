@@ -1,0 +1,77 @@
+using BlockMount.Core.Errors;
+
+namespace BlockMount.Core.Formats;
+
+/// <summary>
+/// One open image of a chain. It says where bytes are and keeps its own tables; it never moves disk content (only
+/// <see cref="Chain.DiskChain"/> does). Offsets and lengths it is asked about lie inside its capacity. Resolving is safe from
+/// any thread; the chain calls the changing methods for one allocation unit from one caller at a time.
+/// </summary>
+public abstract class ImageLayer : IAsyncDisposable
+{
+    /// <param name="path">The image's file, for sentences and listings.</param>
+    /// <param name="capacity">Size of the disk in bytes.</param>
+    /// <param name="unitSize">Allocation unit in bytes, a power of two.</param>
+    /// <param name="canWrite">Whether it was opened for writing.</param>
+    protected ImageLayer(string path, long capacity, long unitSize, bool canWrite)
+    {
+        Path = path;
+        Capacity = capacity;
+        UnitSize = unitSize;
+        CanWrite = canWrite;
+    }
+
+    public string Path { get; }
+
+    /// <summary>Size of the disk in bytes.</summary>
+    public long Capacity { get; }
+
+    /// <summary>Bytes that are allocated together, a power of two.</summary>
+    public long UnitSize { get; }
+
+    public bool CanWrite { get; }
+
+    public abstract ImageIdentity Identity { get; }
+
+    /// <summary>Null for a base image.</summary>
+    public virtual ParentLink? Parent => null;
+
+    /// <summary>Whether file space must stay allocated when content is zeroed or trimmed (fixed variants).</summary>
+    public virtual bool KeepsAllocation => false;
+
+    public abstract ImageDescription Describe();
+
+    /// <summary>Says where the run that starts at <paramref name="offset"/> is; at most <paramref name="length"/> bytes of it.</summary>
+    public abstract ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Called once per opening before the first change: records durably that the content is about to differ (the modification
+    /// UUID), so that children made from the old content can tell (rules D6 and D8).
+    /// </summary>
+    public abstract ValueTask BeginWritingAsync(CancellationToken cancellationToken);
+
+    /// <summary>Sets file space aside for the unit holding <paramref name="offset"/>, which must not be <see cref="RunKind.Data"/>.</summary>
+    /// <exception cref="DiskException">No space, or the host failed. Nothing has changed then.</exception>
+    public abstract ValueTask<Reservation> ReserveAsync(long offset, CancellationToken cancellationToken);
+
+    /// <summary>
+    /// Makes the reserved unit the content of the disk, at once for readers and durably with the next <see cref="FlushAsync"/>. Its
+    /// bytes must have been written.
+    /// </summary>
+    public abstract void Commit(in Reservation reservation);
+
+    /// <summary>Gives a reservation back after a failure.</summary>
+    public abstract void Abandon(in Reservation reservation);
+
+    /// <summary>Marks the unallocated unit that starts at <paramref name="unitStart"/> as zero, hiding the parent.</summary>
+    /// <returns>False when the format has no such marker.</returns>
+    public abstract bool TryMarkZero(long unitStart);
+
+    /// <summary>
+    /// Makes all completed writes durable, in the order that rule D1 asks for: content first, then the tables that name it.
+    /// </summary>
+    /// <exception cref="DiskException">The host failed; the chain then latches (rule D3).</exception>
+    public abstract ValueTask FlushAsync(CancellationToken cancellationToken);
+
+    public abstract ValueTask DisposeAsync();
+}

@@ -1,0 +1,55 @@
+using BlockMount.Core.Errors;
+using BlockMount.Core.Storage;
+using static BlockMount.Core.Formats.Vdi.VdiConstants;
+
+namespace BlockMount.Core.Formats.Vdi;
+
+/// <summary>VirtualBox's own disk image format, all variants. See VDI.md.</summary>
+public sealed class VdiFormat : ImageFormat
+{
+    public override string Name => "vdi";
+
+    public override IReadOnlyList<string> Extensions { get; } = [".vdi"];
+
+    public override bool CanHaveParent => true;
+
+    public override async ValueTask<int> ProbeAsync(ByteStore store, CancellationToken cancellationToken) =>
+        VdiHeader.HasSignature(await ReadSectorAsync(store, cancellationToken)) ? 90 : 0;
+
+    public override async ValueTask<ImageIdentity?> ReadIdentityAsync(ByteStore store, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var header = VdiHeader.Parse(store.Name, await ReadSectorAsync(store, cancellationToken), store.Length);
+            return new ImageIdentity(header.UuidCreate, header.UuidModify);
+        }
+        catch (DiskException)
+        {
+            // A search passes over what it cannot read; opening that file by name tells why.
+            return null;
+        }
+    }
+
+    public override async ValueTask<ImageLayer> OpenAsync(ByteStore store, CancellationToken cancellationToken)
+    {
+        var header = VdiHeader.Parse(store.Name, await ReadSectorAsync(store, cancellationToken), store.Length);
+        if (store.CanWrite && (header.Flags & ~FlagZeroExpand) != 0)
+        {
+            throw DiskErrors.Unsupported(
+                store.Name, $"VDI header flags are 0x{header.Flags:X}, of which only 0x{FlagZeroExpand:X} is known, so it is not written to; add --read-only to read it.");
+        }
+
+        var table = await VdiTable.LoadAsync(store, header, cancellationToken);
+        return new VdiLayer(store, header, table);
+    }
+
+    public override ValueTask CreateAsync(ByteStore store, ImageCreateOptions options, CancellationToken cancellationToken) =>
+        VdiCreator.CreateAsync(store, options, cancellationToken);
+
+    private static async ValueTask<byte[]> ReadSectorAsync(ByteStore store, CancellationToken cancellationToken)
+    {
+        var sector = new byte[(int)Math.Min(HeaderSectorSize, store.Length)];
+        await store.ReadAsync(0, sector, cancellationToken);
+        return sector;
+    }
+}

@@ -1,0 +1,193 @@
+using System.Buffers.Binary;
+using System.Numerics;
+using BlockMount.Core.Storage;
+using static BlockMount.Core.Formats.Vdi.VdiConstants;
+
+namespace BlockMount.Core.Formats.Vdi;
+
+/// <summary>An open VDI. Durability order: VDI.md, "Writing".</summary>
+internal sealed class VdiLayer : ImageLayer
+{
+    private readonly ByteStore _store;
+    private readonly VdiHeader _header;
+    private readonly VdiTable _table;
+    private readonly int _blockShift;
+    private readonly SemaphoreSlim _growth = new(1);
+    private Guid _modification;
+    private uint _storedCount;
+
+    public VdiLayer(ByteStore store, VdiHeader header, VdiTable table)
+        : base(store.Name, header.DiskSize, header.BlockSize, store.CanWrite)
+    {
+        _store = store;
+        _header = header;
+        _table = table;
+        _blockShift = BitOperations.Log2(header.BlockSize);
+        _modification = header.UuidModify;
+        _storedCount = header.BlocksAllocated;
+    }
+
+    public override ImageIdentity Identity => new(_header.UuidCreate, _modification);
+
+    public override ParentLink? Parent =>
+        _header.IsDifferencing ? new ParentLink(_header.UuidLinkage, _header.UuidParentModify) : null;
+
+    public override bool KeepsAllocation => _header.IsFixed;
+
+    public override ImageDescription Describe() => new()
+    {
+        Format = "vdi",
+        Variant = _header.Variant,
+        Version = _header.VersionText,
+        Capacity = Capacity,
+        FileSize = _store.Length,
+        BlockSize = _header.BlockSize,
+        Allocated = _table.Allocated * _header.BlockSize,
+        Identity = Identity,
+        Parent = Parent,
+        Comment = _header.Comment,
+        Flags = _header.Flags,
+        Lchs = _header.Lchs,
+        Pchs = _header.LegacyGeometry,
+        Diagnostics = VdiDiagnostics.Find(_store.Name, _header, _table),
+    };
+
+    public override ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        var index = (int)(offset >> _blockShift);
+        var entry = _table[index];
+        var inBlock = offset & (_header.BlockSize - 1);
+        var run = _header.BlockSize - inBlock;
+
+        // Neighbours that lie in the file as they do on the disk are one run, so that a long read is one host call.
+        var next = entry;
+        while (run < length)
+        {
+            next = entry < EntryZero ? next + 1 : entry;
+            if ((entry < EntryZero && _header.BlockExtra != 0) || _table[++index] != next)
+            {
+                break;
+            }
+
+            run += _header.BlockSize;
+        }
+
+        run = Math.Min(run, length);
+        return new(entry switch
+        {
+            EntryFree => new BlockRun(RunKind.Parent, run),
+            EntryZero => new BlockRun(RunKind.Zero, run),
+            _ => new BlockRun(RunKind.Data, run, _store, _header.DataPosition(entry) + inBlock),
+        });
+    }
+
+    public override async ValueTask BeginWritingAsync(CancellationToken cancellationToken)
+    {
+        var modification = Guid.NewGuid();
+        await _store.WriteAsync(_header.UuidModifyField, modification.ToByteArray(), cancellationToken);
+        await _store.FlushAsync(cancellationToken);
+        _modification = modification;
+    }
+
+    public override async ValueTask<Reservation> ReserveAsync(long offset, CancellationToken cancellationToken)
+    {
+        var slot = _table.TakeSlot();
+        try
+        {
+            await PrepareSlotAsync(slot, cancellationToken);
+        }
+        catch
+        {
+            _table.ReturnSlot(slot);
+            throw;
+        }
+
+        var start = offset & ~(_header.BlockSize - 1L);
+        return new Reservation(start, Math.Min(_header.BlockSize, Capacity - start), _store, _header.DataPosition(slot), slot);
+    }
+
+    public override void Commit(in Reservation reservation) => _table.Set((int)(reservation.Start >> _blockShift), reservation.Token);
+
+    public override void Abandon(in Reservation reservation) => _table.ReturnSlot(reservation.Token);
+
+    public override bool TryMarkZero(long unitStart)
+    {
+        _table.Set((int)(unitStart >> _blockShift), EntryZero);
+        return true;
+    }
+
+    public override async ValueTask FlushAsync(CancellationToken cancellationToken)
+    {
+        var (changes, highWater) = _table.TakeChanges();
+        if (changes.Length == 0)
+        {
+            await _store.FlushAsync(cancellationToken);
+            return;
+        }
+
+        // The count goes out before the entries: VirtualBox allocates at the count, so a durable entry must lie below it.
+        if (highWater != _storedCount)
+        {
+            var count = new byte[4];
+            BinaryPrimitives.WriteUInt32LittleEndian(count, highWater);
+            await _store.WriteAsync(_header.BlocksAllocatedField, count, cancellationToken);
+            _storedCount = highWater;
+        }
+
+        await _store.FlushAsync(cancellationToken);
+        await WriteEntriesAsync(changes, cancellationToken);
+        await _store.FlushAsync(cancellationToken);
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        await _store.DisposeAsync();
+        _growth.Dispose();
+    }
+
+    /// <summary>Makes the slot part of the file and all of it, extra data included, read as zero.</summary>
+    private async ValueTask PrepareSlotAsync(uint slot, CancellationToken cancellationToken)
+    {
+        var start = _header.DataOffset + (slot * _header.Stride);
+        var end = start + _header.Stride;
+
+        // One at a time: of two callers that both extend, the later must not cut off what the earlier added.
+        await _growth.WaitAsync(cancellationToken);
+        try
+        {
+            // Space inside the file belonged to an allocation that never became durable and may hold its bytes.
+            var stale = Math.Min(end, _store.Length) - start;
+            if (stale > 0)
+            {
+                await _store.ZeroAsync(start, stale, keepAllocated: false, cancellationToken);
+            }
+
+            if (_store.Length < end)
+            {
+                await _store.SetLengthAsync(end, cancellationToken);
+            }
+        }
+        finally
+        {
+            _growth.Release();
+        }
+    }
+
+    private async ValueTask WriteEntriesAsync(KeyValuePair<int, uint>[] changes, CancellationToken cancellationToken)
+    {
+        var bytes = new byte[4 * changes.Length];
+        for (var first = 0; first < changes.Length;)
+        {
+            var count = 0;
+            do
+            {
+                BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4 * count), changes[first + count].Value);
+                count++;
+            }
+            while (first + count < changes.Length && changes[first + count].Key == changes[first].Key + count);
+
+            await _store.WriteAsync(_header.TableOffset + (4L * changes[first].Key), bytes.AsMemory(0, 4 * count), cancellationToken);
+            first += count;
+        }
+    }
+}

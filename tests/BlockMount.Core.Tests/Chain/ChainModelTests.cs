@@ -1,0 +1,289 @@
+using BlockMount.Core.Chain;
+using BlockMount.Core.Devices;
+using BlockMount.Core.Tests.Formats;
+using BlockMount.TestSupport;
+
+namespace BlockMount.Core.Tests.Chain;
+
+public sealed class ChainModelTests
+{
+    [Theory]
+    [InlineData(1, 1, 65536, 1000 * 512)]
+    [InlineData(2, 2, 65536, 1000 * 512)]
+    [InlineData(3, 4, 65536, 33 * 65536)]
+    [InlineData(4, 3, 1 << 20, (5 << 20) + 512)]
+    [InlineData(5, 8, 131072, 7 * 131072)]
+    [InlineData(6, 2, 4 << 20, 9 << 20)]
+    public async Task Random_operations_on_a_chain_read_as_an_array_does_and_survive_reopening(int seed, int depth, int blockSize, int capacity)
+    {
+        var random = new Random(seed);
+        var provider = new MemoryProvider();
+        var model = new byte[capacity];
+        string? parent = null;
+        for (var level = 0; level < depth; level++)
+        {
+            // Every level has a block size of its own.
+            var size = level % 2 == 0 ? blockSize : 65536;
+            var path = await TestChains.CreateAsync(provider, $"/d/L{level}.vdi", capacity, size, parent: parent);
+            for (var session = 0; session < 2; session++)
+            {
+                await using var chain = await TestChains.OpenAsync(provider, path);
+                Assert.Equal(level + 1, chain.Layers.Count);
+                for (var i = 0; i < 60; i++)
+                {
+                    await StepAsync(random, chain, model, blockSize);
+                }
+
+                Assert.Equal(model, await TestChains.ReadAllAsync(chain));
+                await AssertMapIsTrueAsync(chain, model);
+                await chain.FlushAsync();
+            }
+
+            await using (var chain = await TestChains.OpenAsync(provider, path, readOnly: true))
+            {
+                Assert.Equal(model, await TestChains.ReadAllAsync(chain));
+                await AssertMapIsTrueAsync(chain, model);
+            }
+
+            parent = path;
+        }
+    }
+
+    [Theory]
+    [InlineData(0x00000002u, 0u, 0u)]
+    [InlineData(0x00010001u, 384u, 0u)]
+    [InlineData(0x00010001u, 400u, 512u)]
+    [InlineData(0x00010001u, 400u, 65536u)]
+    public async Task Images_of_every_header_version_and_with_extra_data_are_written_in_place(uint version, uint headerSize, uint extra)
+    {
+        var random = new Random(7);
+        var builder = new VdiBuilder
+        {
+            Version = version, HeaderSize = headerSize, BlockExtra = extra, TableOffset = 1024, BlockSize = 65536, DiskSize = 20 * 65536,
+        };
+        var first = TestChains.RandomBytes(random, 65536);
+        builder.Entries[5] = 0;
+        builder.Blocks[0] = first;
+        var provider = new MemoryProvider();
+        provider["/d/old.vdi"] = builder.Build();
+        var before = provider["/d/old.vdi"];
+        var model = new byte[builder.DiskSize];
+        first.CopyTo(model, 5 * 65536);
+
+        await using (var chain = await TestChains.OpenAsync(provider, "/d/old.vdi"))
+        {
+            Assert.Equal(model, await TestChains.ReadAllAsync(chain));
+            for (var i = 0; i < 60; i++)
+            {
+                await StepAsync(random, chain, model, 65536);
+            }
+
+            await chain.FlushAsync();
+        }
+
+        await using (var chain = await TestChains.OpenAsync(provider, "/d/old.vdi", readOnly: true))
+        {
+            Assert.Equal(model, await TestChains.ReadAllAsync(chain));
+        }
+
+        // No silent upgrade: of the header only the allocated count and the modification UUID differ.
+        var countField = version == 2 ? 368 : 388;
+        var changed = Enumerable.Range(0, version == 2 ? 420 : 1024).Where(i => before[i] != provider["/d/old.vdi"][i]).ToArray();
+        Assert.All(changed, i => Assert.True(i >= countField && i < countField + 36 && (i < countField + 4 || i >= countField + 20), $"byte {i}"));
+    }
+
+    [Fact]
+    public async Task Concurrent_writers_to_shared_unallocated_blocks_lose_nothing()
+    {
+        const int capacity = 40 * 65536;
+        var provider = new MemoryProvider();
+        var baseImage = await TestChains.CreateAsync(provider, "/d/L0.vdi", capacity, 65536);
+        var seedData = TestChains.RandomBytes(new Random(1), capacity);
+        await using (var chain = await TestChains.OpenAsync(provider, baseImage))
+        {
+            await chain.WriteAsync(0, seedData);
+            await chain.FlushAsync();
+        }
+
+        await TestChains.CreateAsync(provider, "/d/L1.vdi", capacity, 65536, parent: baseImage);
+        var model = (byte[])seedData.Clone();
+        await using (var chain = await TestChains.OpenAsync(provider, "/d/L1.vdi"))
+        {
+            // Each task owns every fourth sector, so that all of them meet in every block.
+            await Task.WhenAll(Enumerable.Range(0, 4).Select(worker => Task.Run(async () =>
+            {
+                var random = new Random(100 + worker);
+                foreach (var sector in Enumerable.Range(0, capacity / 512).Where(s => s % 4 == worker).OrderBy(_ => random.Next()))
+                {
+                    var data = TestChains.RandomBytes(random, 512);
+                    data.CopyTo(model, sector * 512);
+                    await chain.WriteAsync(sector * 512L, data);
+                    if (random.Next(50) == 0)
+                    {
+                        await chain.FlushAsync();
+                    }
+                }
+            })));
+            Assert.Equal(model, await TestChains.ReadAllAsync(chain));
+            await chain.FlushAsync();
+        }
+
+        await using var again = await TestChains.OpenAsync(provider, "/d/L1.vdi", readOnly: true);
+        Assert.Equal(model, await TestChains.ReadAllAsync(again));
+        Assert.Equal(40 * 65536, again.Layers[^1].Describe().Allocated);
+        Assert.Empty(again.Layers[^1].Describe().Diagnostics);
+    }
+
+    [Fact]
+    public async Task The_zero_marker_in_a_differencing_image_survives_reopening_where_virtualbox_loses_it()
+    {
+        var provider = new MemoryProvider();
+        var path = await TestChains.CreateAsync(provider, "/d/L0.vdi", 4 << 20);
+        await using (var chain = await TestChains.OpenAsync(provider, path))
+        {
+            await chain.WriteAsync(0, TestChains.RandomBytes(new Random(1), 4 << 20));
+            await chain.FlushAsync();
+        }
+
+        await TestChains.CreateAsync(provider, "/d/L1.vdi", 4 << 20, parent: path);
+        await using (var chain = await TestChains.OpenAsync(provider, "/d/L1.vdi"))
+        {
+            await chain.ZeroAsync(1 << 20, 2 << 20);
+            await chain.FlushAsync();
+        }
+
+        await using var reopened = await TestChains.OpenAsync(provider, "/d/L1.vdi", readOnly: true);
+        var middle = new byte[2 << 20];
+        await reopened.ReadAsync(1 << 20, middle);
+        Assert.False(middle.AsSpan().ContainsAnyExcept((byte)0));
+        Assert.Equal(0, reopened.Layers[^1].Describe().Allocated);
+        var extent = await reopened.MapAsync(1 << 20, 3 << 20);
+        Assert.Equal(new DiskExtent(1 << 20, 2 << 20, IsData: false, IsZero: true, Depth: 0, null, null), extent);
+    }
+
+    [Fact]
+    public async Task Zeroing_part_of_a_block_over_parent_data_keeps_the_rest_and_over_nothing_allocates_nothing()
+    {
+        var provider = new MemoryProvider();
+        var path = await TestChains.CreateAsync(provider, "/d/L0.vdi", 4 << 20);
+        var data = TestChains.RandomBytes(new Random(1), 1 << 20);
+        await using (var chain = await TestChains.OpenAsync(provider, path))
+        {
+            await chain.WriteAsync(0, data);
+            await chain.FlushAsync();
+        }
+
+        await TestChains.CreateAsync(provider, "/d/L1.vdi", 4 << 20, parent: path);
+        await using var child = await TestChains.OpenAsync(provider, "/d/L1.vdi");
+        await child.ZeroAsync(4096, 4096);
+        await child.ZeroAsync((2 << 20) + 512, 1 << 20);
+        data.AsSpan(4096, 4096).Clear();
+
+        Assert.Equal(data, (await TestChains.ReadAllAsync(child))[..(1 << 20)]);
+        Assert.Equal(1 << 20, child.Layers[^1].Describe().Allocated);
+    }
+
+    [Fact]
+    public async Task Zeroing_with_allocation_kept_gives_every_touched_block_file_space()
+    {
+        var provider = new MemoryProvider();
+        var path = await TestChains.CreateAsync(provider, "/d/L0.vdi", 4 << 20);
+        await using var chain = await TestChains.OpenAsync(provider, path);
+
+        await chain.ZeroAsync((1 << 20) - 512, 1024, WriteOptions.KeepAllocated);
+
+        Assert.Equal(2 << 20, chain.Layers[0].Describe().Allocated);
+        Assert.Equal(new byte[4 << 20], await TestChains.ReadAllAsync(chain));
+    }
+
+    [Fact]
+    public async Task A_child_larger_than_its_parent_reads_zeros_behind_the_parents_end()
+    {
+        var provider = new MemoryProvider();
+        var path = await TestChains.CreateAsync(provider, "/d/L0.vdi", (1 << 20) + 512);
+        var data = TestChains.RandomBytes(new Random(1), (1 << 20) + 512);
+        await using (var chain = await TestChains.OpenAsync(provider, path))
+        {
+            await chain.WriteAsync(0, data);
+            await chain.FlushAsync();
+        }
+
+        await TestChains.CreateAsync(provider, "/d/L1.vdi", 4 << 20, parent: path);
+        await using var child = await TestChains.OpenAsync(provider, "/d/L1.vdi");
+        var model = new byte[4 << 20];
+        data.CopyTo(model, 0);
+        Assert.Equal(model, await TestChains.ReadAllAsync(child));
+
+        await child.WriteAsync((1 << 20) + 1024, data.AsMemory(0, 512));
+        data.AsSpan(0, 512).CopyTo(model.AsSpan((1 << 20) + 1024));
+        Assert.Equal(model, await TestChains.ReadAllAsync(child));
+    }
+
+    private static async Task StepAsync(Random random, DiskChain chain, byte[] model, int blockSize)
+    {
+        var length = random.Next(4) switch
+        {
+            0 => random.Next(1, 5000),
+            1 => 512 * random.Next(1, 64),
+            2 => blockSize,
+            _ => random.Next(1, 3 * blockSize),
+        };
+        length = Math.Min(length, model.Length);
+        var offset = random.Next(model.Length - length + 1);
+        if (random.Next(3) == 0)
+        {
+            offset = offset / blockSize * blockSize;
+        }
+
+        var options = random.Next(8) == 0 ? WriteOptions.ForceUnitAccess : WriteOptions.None;
+        switch (random.Next(10))
+        {
+            case < 5:
+                var data = TestChains.RandomBytes(random, length);
+                await chain.WriteAsync(offset, data, options);
+                data.CopyTo(model, offset);
+                break;
+            case < 7:
+                await chain.ZeroAsync(offset, length, random.Next(3) == 0 ? WriteOptions.KeepAllocated | options : options);
+                model.AsSpan(offset, length).Clear();
+                break;
+            case 7:
+                // What a trimmed range reads as is up to the disk: old bytes or zeros, byte by byte.
+                await chain.TrimAsync(offset, length, options);
+                var after = new byte[length];
+                await chain.ReadAsync(offset, after);
+                for (var i = 0; i < length; i++)
+                {
+                    Assert.True(after[i] == 0 || after[i] == model[offset + i], $"byte {offset + i} after a trim");
+                }
+
+                after.CopyTo(model, offset);
+                break;
+            case 8:
+                await chain.FlushAsync();
+                break;
+            default:
+                var read = new byte[length];
+                await chain.ReadAsync(offset, read);
+                Assert.Equal(model.AsSpan(offset, length).ToArray(), read);
+                break;
+        }
+    }
+
+    private static async Task AssertMapIsTrueAsync(DiskChain chain, byte[] model)
+    {
+        for (long at = 0; at < chain.Length;)
+        {
+            var extent = await chain.MapAsync(at, chain.Length - at);
+            Assert.Equal(at, extent.Start);
+            Assert.InRange(extent.Length, 1, chain.Length - at);
+            Assert.InRange(extent.Depth, -1, chain.Layers.Count - 1);
+            if (extent.IsZero)
+            {
+                Assert.False(model.AsSpan((int)at, (int)extent.Length).ContainsAnyExcept((byte)0), $"map says zero at {at}");
+            }
+
+            at += extent.Length;
+        }
+    }
+}

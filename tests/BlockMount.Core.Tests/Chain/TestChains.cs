@@ -1,0 +1,51 @@
+using BlockMount.Core.Chain;
+using BlockMount.Core.Formats;
+using BlockMount.Core.Formats.Vdi;
+using BlockMount.Core.Storage;
+using BlockMount.TestSupport;
+
+namespace BlockMount.Core.Tests.Chain;
+
+/// <summary>Makes chains in a <see cref="MemoryProvider"/>.</summary>
+internal static class TestChains
+{
+    /// <summary>Creates <c>/d/L0.vdi</c> (or a child of <paramref name="parent"/>) and returns its path.</summary>
+    public static async Task<string> CreateAsync(
+        MemoryProvider provider, string path, long capacity, long blockSize = 1 << 20, string? variant = null, string? parent = null)
+    {
+        ParentLink? link = null;
+        if (parent is not null)
+        {
+            var identity = await IdentifyAsync(provider, parent);
+            link = new ParentLink(identity.Uuid, identity.ModificationUuid);
+        }
+
+        await using var created = await provider.CreateAsync(path);
+        await new VdiFormat().CreateAsync(
+            created, new ImageCreateOptions { Capacity = capacity, BlockSize = blockSize, Variant = variant, Parent = link }, default);
+        return path;
+    }
+
+    public static async Task<ImageIdentity> IdentifyAsync(MemoryProvider provider, string path)
+    {
+        await using var store = await provider.OpenAsync(path, StoreAccess.Probe);
+        return (await new VdiFormat().ReadIdentityAsync(store, default))!.Value;
+    }
+
+    public static ValueTask<DiskChain> OpenAsync(MemoryProvider provider, string leaf, bool readOnly = false) =>
+        new ChainOpener(provider).OpenAsync(leaf, new ChainOpenOptions { ReadOnly = readOnly });
+
+    public static async Task<byte[]> ReadAllAsync(DiskChain chain)
+    {
+        var content = new byte[chain.Length];
+        await chain.ReadAsync(0, content);
+        return content;
+    }
+
+    public static byte[] RandomBytes(Random random, int length)
+    {
+        var bytes = new byte[length];
+        random.NextBytes(bytes);
+        return bytes;
+    }
+}

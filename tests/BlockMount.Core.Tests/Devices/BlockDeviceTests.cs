@@ -101,6 +101,26 @@ public sealed class BlockDeviceTests
         Assert.Equal(new MeterReading(1, 100, 1, 50, 1, 1, 1), meter.Reading);
     }
 
+    [Fact]
+    public async Task A_change_that_nobody_flushes_is_flushed_after_the_interval()
+    {
+        var inner = new MemoryDevice(4096);
+        await using var device = new PeriodicFlushDevice(inner, TimeSpan.FromMilliseconds(20));
+        await device.ReadAsync(0, new byte[1]);
+        await Task.Delay(100);
+        Assert.Equal(0, inner.Flushes);
+
+        await device.WriteAsync(0, new byte[1]);
+
+        var deadline = DateTime.UtcNow.AddSeconds(30);
+        while (inner.Flushes == 0 && DateTime.UtcNow < deadline)
+        {
+            await Task.Delay(10);
+        }
+
+        Assert.Equal(1, inner.Flushes);
+    }
+
     // The range and mode checks throw before there is anything to await.
     private static void Ignore(ValueTask operation) => _ = operation.AsTask();
 }

@@ -1,0 +1,116 @@
+/*
+ * The only C of this program: thin functions over system calls. Each returns 0 or a positive result, or -errno; EINTR is retried
+ * inside. Types have fixed widths. Constants that differ between architectures stay on this side; the BM_ constants below are
+ * the ones the C# side mirrors (Native/ShimConstants.cs).
+ */
+#ifndef BM_SHIM_H
+#define BM_SHIM_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#define _FILE_OFFSET_BITS 64
+
+#include <errno.h>
+#include <stdint.h>
+
+#define BM_EXPORT __attribute__((visibility("default")))
+
+/* Evaluates a system call until no signal interrupts it. */
+#define BM_RETRY(result, call) \
+    do { (result) = (call); } while ((result) == -1 && errno == EINTR)
+
+/* bm_open flags */
+enum {
+    BM_OPEN_WRITE = 1,      /* read and write; else read only */
+    BM_OPEN_CREATE = 2,     /* make the file, mode 0644; fails when the name exists */
+    BM_OPEN_NOFOLLOW = 4,   /* fails when the last component is a symbolic link */
+    BM_OPEN_NOATIME = 8,    /* reading leaves the access time alone; owner or CAP_FOWNER only */
+    BM_OPEN_CLAIM = 16      /* block device: fails while it is mounted or claimed, and claims it */
+};
+
+/* bm_file_facts.type */
+enum {
+    BM_TYPE_OTHER = 0,
+    BM_TYPE_FILE = 1,
+    BM_TYPE_DIRECTORY = 2,
+    BM_TYPE_BLOCK_DEVICE = 3,
+    BM_TYPE_CHARACTER_DEVICE = 4,
+    BM_TYPE_FIFO = 5,
+    BM_TYPE_SOCKET = 6,
+    BM_TYPE_SYMLINK = 7
+};
+
+/* bm_fallocate modes */
+enum {
+    BM_ALLOCATE = 0,        /* reserve space, growing the file where needed */
+    BM_PUNCH_HOLE = 1,      /* give space back, keep the size */
+    BM_ZERO_RANGE = 2       /* zero with space kept or made, keep the size */
+};
+
+/* bm_lock kinds */
+enum {
+    BM_LOCK_NONE = 0,
+    BM_LOCK_READ = 1,
+    BM_LOCK_WRITE = 2
+};
+
+/* bm_seek kinds */
+enum {
+    BM_SEEK_DATA = 0,
+    BM_SEEK_HOLE = 1
+};
+
+/* bm_error_kind results: what a caller can act on */
+enum {
+    BM_ERROR_OTHER = 0,
+    BM_ERROR_NOT_FOUND = 1,
+    BM_ERROR_ACCESS = 2,
+    BM_ERROR_EXISTS = 3,
+    BM_ERROR_NO_SPACE = 4,
+    BM_ERROR_WOULD_BLOCK = 5,
+    BM_ERROR_UNSUPPORTED = 6,
+    BM_ERROR_BUSY = 7,
+    BM_ERROR_READ_ONLY_FS = 8,
+    BM_ERROR_TEXT_BUSY = 9,
+    BM_ERROR_IS_DIRECTORY = 10,
+    BM_ERROR_LINK_LOOP = 11,
+    BM_ERROR_INVALID = 12,
+    BM_ERROR_NO_DATA = 13
+};
+
+struct bm_file_facts {
+    uint64_t size;          /* bytes; 0 for a block device, see bm_block_size */
+    uint64_t device;        /* device that holds the inode */
+    uint64_t inode;
+    uint64_t blocks;        /* 512-byte units in use */
+    int64_t modified_ns;    /* since 1970-01-01 UTC */
+    uint32_t owner;         /* user id */
+    uint32_t permissions;   /* lower 12 bits of the mode */
+    uint32_t type;          /* BM_TYPE_ */
+    uint32_t reserved;
+};
+
+BM_EXPORT int32_t bm_open(const char *path, int32_t flags);
+BM_EXPORT int32_t bm_close(int32_t fd);
+BM_EXPORT int64_t bm_pread(int32_t fd, void *buffer, uint64_t length, int64_t offset);
+BM_EXPORT int64_t bm_pread_nowait(int32_t fd, void *buffer, uint64_t length, int64_t offset);
+BM_EXPORT int64_t bm_pwrite(int32_t fd, const void *buffer, uint64_t length, int64_t offset);
+BM_EXPORT int32_t bm_fdatasync(int32_t fd);
+BM_EXPORT int32_t bm_fsync_directory(const char *path);
+BM_EXPORT int32_t bm_ftruncate(int32_t fd, int64_t length);
+BM_EXPORT int32_t bm_fallocate(int32_t fd, int32_t mode, int64_t offset, int64_t length);
+BM_EXPORT int32_t bm_lock(int32_t fd, int32_t kind, int64_t start, int64_t length);
+BM_EXPORT int32_t bm_lock_test(int32_t fd, int32_t kind, int64_t start, int64_t length);
+BM_EXPORT int32_t bm_stat(const char *path, int32_t follow, struct bm_file_facts *facts);
+BM_EXPORT int32_t bm_fstat(int32_t fd, struct bm_file_facts *facts);
+BM_EXPORT int32_t bm_block_size(int32_t fd, uint64_t *bytes, uint32_t *sector);
+BM_EXPORT int64_t bm_seek(int32_t fd, int32_t kind, int64_t offset);
+BM_EXPORT int32_t bm_drop_cache(int32_t fd);
+BM_EXPORT int32_t bm_unlink(const char *path);
+BM_EXPORT int32_t bm_error_kind(int32_t error);
+BM_EXPORT int32_t bm_error_text(int32_t error, char *buffer, int32_t length);
+BM_EXPORT int32_t bm_io_uring_probe(void);
+BM_EXPORT uint32_t bm_user_id(void);
+
+#endif

@@ -1,0 +1,82 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+[assembly: DisableRuntimeMarshalling]
+[assembly: DefaultDllImportSearchPaths(DllImportSearchPath.AssemblyDirectory)]
+
+namespace BlockMount.Platform.Native;
+
+/// <summary>
+/// The functions of native-shims. Each returns 0 or a positive result, or -errno (see <see cref="HostErrors"/>).
+/// They are safe when a buffer pointer stays valid for the length given until the call returns, which callers ensure by pinning,
+/// and when the descriptor is open, which <see cref="DescriptorHandle"/> ensures.
+/// </summary>
+internal static unsafe partial class Shim
+{
+    private const string Library = "libblockmount.so";
+
+    [LibraryImport(Library, EntryPoint = "bm_open", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int Open(string path, OpenFlags flags);
+
+    [LibraryImport(Library, EntryPoint = "bm_close")]
+    public static partial int Close(int descriptor);
+
+    [LibraryImport(Library, EntryPoint = "bm_pread")]
+    public static partial long Read(int descriptor, void* buffer, ulong length, long offset);
+
+    [LibraryImport(Library, EntryPoint = "bm_pread_nowait")]
+    public static partial long ReadNoWait(int descriptor, void* buffer, ulong length, long offset);
+
+    [LibraryImport(Library, EntryPoint = "bm_pwrite")]
+    public static partial long Write(int descriptor, void* buffer, ulong length, long offset);
+
+    [LibraryImport(Library, EntryPoint = "bm_fdatasync")]
+    public static partial int SyncData(int descriptor);
+
+    [LibraryImport(Library, EntryPoint = "bm_fsync_directory", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int SyncDirectory(string path);
+
+    [LibraryImport(Library, EntryPoint = "bm_ftruncate")]
+    public static partial int SetLength(int descriptor, long length);
+
+    [LibraryImport(Library, EntryPoint = "bm_fallocate")]
+    public static partial int Allocate(int descriptor, AllocateMode mode, long offset, long length);
+
+    /// <summary>A length of 0 reaches to the largest offset.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_lock")]
+    public static partial int Lock(int descriptor, LockKind kind, long start, long length);
+
+    /// <summary>1 when another open file's lock is in the way, else 0.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_lock_test")]
+    public static partial int TestLock(int descriptor, LockKind kind, long start, long length);
+
+    [LibraryImport(Library, EntryPoint = "bm_stat", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int FactsOfPath(string path, int follow, FileFacts* facts);
+
+    [LibraryImport(Library, EntryPoint = "bm_fstat")]
+    public static partial int FactsOfDescriptor(int descriptor, FileFacts* facts);
+
+    [LibraryImport(Library, EntryPoint = "bm_block_size")]
+    public static partial int BlockSize(int descriptor, ulong* bytes, uint* sector);
+
+    [LibraryImport(Library, EntryPoint = "bm_seek")]
+    public static partial long Seek(int descriptor, SeekKind kind, long offset);
+
+    [LibraryImport(Library, EntryPoint = "bm_drop_cache")]
+    public static partial int DropCache(int descriptor);
+
+    [LibraryImport(Library, EntryPoint = "bm_unlink", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int Unlink(string path);
+
+    [LibraryImport(Library, EntryPoint = "bm_error_kind")]
+    public static partial HostErrorKind ErrorKindOf(int error);
+
+    [LibraryImport(Library, EntryPoint = "bm_error_text")]
+    public static partial int ErrorText(int error, byte* buffer, int length);
+
+    [LibraryImport(Library, EntryPoint = "bm_io_uring_probe")]
+    public static partial int ProbeIoUring();
+
+    [LibraryImport(Library, EntryPoint = "bm_user_id")]
+    public static partial uint UserId();
+}

@@ -1,0 +1,180 @@
+using BlockMount.Core.Errors;
+using BlockMount.Core.Storage;
+using BlockMount.Platform.Native;
+
+namespace BlockMount.Platform.Files;
+
+/// <summary>Opens files and block devices, and says in one sentence why not.</summary>
+internal static unsafe class FileOpener
+{
+    /// <summary>Opens and locks an existing file or block device.</summary>
+    /// <exception cref="DiskException">As <see cref="IStoreProvider.OpenAsync"/> lists.</exception>
+    public static HostFile Open(string path, StoreAccess access, StoreOpenOptions options)
+    {
+        CheckName(path);
+        var noFollow = (options & StoreOpenOptions.NoFinalSymlink) != 0;
+
+        // Looked at before it is opened, because opening some devices sets them off; looked at again after, for it may have changed.
+        FileFacts before;
+        var result = Shim.FactsOfPath(path, noFollow ? 0 : 1, &before);
+        if (result < 0)
+        {
+            throw HostErrors.OnPath(result, path, "opened");
+        }
+
+        CheckType(path, before.Type, options);
+        var flags = (access == StoreAccess.Write ? OpenFlags.Write : OpenFlags.Read)
+            | (noFollow ? OpenFlags.NoFollow : 0)
+            | (access == StoreAccess.Write && before.Type == FileType.BlockDevice ? OpenFlags.Claim : 0);
+        var handle = new DescriptorHandle(OpenDescriptor(path, access, flags));
+        try
+        {
+            return Finish(handle, path, access, options);
+        }
+        catch
+        {
+            handle.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Creates and locks an empty file, its name durable.</summary>
+    /// <exception cref="DiskException">As <see cref="IStoreProvider.CreateAsync"/> lists.</exception>
+    public static HostFile Create(string path)
+    {
+        CheckName(path);
+        var descriptor = Shim.Open(path, OpenFlags.Write | OpenFlags.Create);
+        if (descriptor < 0)
+        {
+            throw HostErrors.OnPath(descriptor, path, "created");
+        }
+
+        var handle = new DescriptorHandle(descriptor);
+        try
+        {
+            var file = Finish(handle, path, StoreAccess.Write, StoreOpenOptions.None);
+            var result = Shim.SyncDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
+
+            // Some file systems, such as vfat over FUSE, have no such operation.
+            if (result < 0 && HostErrors.KindOf(result) is not (HostErrorKind.Invalid or HostErrorKind.Unsupported))
+            {
+                throw HostErrors.OnPath(result, path, "created durably");
+            }
+
+            return file;
+        }
+        catch
+        {
+            handle.Dispose();
+            _ = Shim.Unlink(path);
+            throw;
+        }
+    }
+
+    /// <exception cref="DiskException">The name is empty or holds a zero character, at which the host would cut it.</exception>
+    public static void CheckName(string path)
+    {
+        if (path.Length == 0 || path.Contains('\0', StringComparison.Ordinal))
+        {
+            throw new DiskException(ErrorKind.InvalidArgument, $"\"{path.Replace("\0", "\\0", StringComparison.Ordinal)}\" is no file name: it is empty or holds a zero character.")
+            { Path = path };
+        }
+    }
+
+    private static HostFile Finish(DescriptorHandle handle, string path, StoreAccess access, StoreOpenOptions options)
+    {
+        var descriptor = handle.Enter();
+        try
+        {
+            FileFacts facts;
+            var result = Shim.FactsOfDescriptor(descriptor, &facts);
+            uint sector = 1;
+            if (result == 0)
+            {
+                CheckType(path, facts.Type, options);
+                ulong ignored;
+                result = facts.Type == FileType.BlockDevice ? Shim.BlockSize(descriptor, &ignored, &sector) : 0;
+            }
+
+            if (result < 0)
+            {
+                throw HostErrors.OnPath(result, path, "opened");
+            }
+
+            if (!FileLocks.TryTake(handle, path, access))
+            {
+                throw new DiskException(
+                    ErrorKind.Busy, $"{path}: cannot be opened for {(access == StoreAccess.Write ? "writing" : "reading")}, it is in use by {FileHolders.Describe(facts)}.")
+                { Path = path };
+            }
+
+            return new(handle, path, facts, sector);
+        }
+        finally
+        {
+            handle.Leave();
+        }
+    }
+
+    private static int OpenDescriptor(string path, StoreAccess access, OpenFlags flags)
+    {
+        if (access != StoreAccess.Write)
+        {
+            // Evidence keeps its access time where we may ask for that.
+            var quiet = Shim.Open(path, flags | OpenFlags.NoAccessTime);
+            if (quiet >= 0)
+            {
+                return quiet;
+            }
+        }
+
+        var descriptor = Shim.Open(path, flags);
+        return descriptor >= 0 ? descriptor : throw OpenFailure(path, access, descriptor);
+    }
+
+    private static DiskException OpenFailure(string path, StoreAccess access, int result)
+    {
+        if (access == StoreAccess.Write)
+        {
+            switch (HostErrors.KindOf(result))
+            {
+                case HostErrorKind.Access or HostErrorKind.ReadOnlyFileSystem:
+                    return new(ErrorKind.AccessDenied, $"{path}: cannot be opened for writing: {HostErrors.TextOf(result)}; add --read-only to open it for reading.")
+                    { Path = path };
+                case HostErrorKind.Busy:
+                    return new(ErrorKind.Busy, $"{path}: cannot be opened for writing, the device is mounted or in use; unmount it or add --read-only.")
+                    { Path = path };
+            }
+        }
+
+        return HostErrors.KindOf(result) == HostErrorKind.LinkLoop ? SymbolicLink(path) : HostErrors.OnPath(result, path, "opened");
+    }
+
+    private static void CheckType(string path, FileType type, StoreOpenOptions options)
+    {
+        switch (type)
+        {
+            case FileType.File:
+            case FileType.BlockDevice when (options & StoreOpenOptions.AllowDevice) != 0:
+                return;
+            case FileType.Symlink:
+                throw SymbolicLink(path);
+            case FileType.BlockDevice:
+                throw new DiskException(ErrorKind.InvalidArgument, $"{path}: is a block device, which may be opened here only with --allow-devices.")
+                { Path = path };
+        }
+
+        var what = type switch
+        {
+            FileType.Directory => "a directory",
+            FileType.Fifo => "a FIFO",
+            FileType.Socket => "a socket",
+            FileType.CharacterDevice => "a character device",
+            _ => "neither a file nor a device",
+        };
+        throw new DiskException(ErrorKind.InvalidArgument, $"{path}: is {what}, not a regular file or block device.") { Path = path };
+    }
+
+    private static DiskException SymbolicLink(string path) =>
+        new(ErrorKind.InvalidArgument, $"{path}: is a symbolic link, which is not followed for a path taken from an image.") { Path = path };
+}

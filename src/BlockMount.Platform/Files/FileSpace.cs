@@ -1,0 +1,98 @@
+using BlockMount.Core.Errors;
+using BlockMount.Platform.Engine;
+using BlockMount.Platform.Native;
+
+namespace BlockMount.Platform.Files;
+
+/// <summary>
+/// Zeroing, giving back and reserving file space, with what to do where the file system lacks the operation. All of it may block.
+/// </summary>
+internal static class FileSpace
+{
+    /// <summary>Makes a range inside the file read as zero.</summary>
+    public static void Zero(HostFile file, in BlockingRequest request)
+    {
+        // Block devices take whole sectors only; the odd bytes around them are written.
+        var (start, end) = WholeSectors(file, request.Offset, request.Length);
+        if (start >= end || !TryZero(file, start, end - start, request.KeepAllocated))
+        {
+            file.WriteZeros(request.Offset, request.Length, request.Cancellation);
+            return;
+        }
+
+        file.WriteZeros(request.Offset, start - request.Offset, request.Cancellation);
+        file.WriteZeros(end, request.Offset + request.Length - end, request.Cancellation);
+    }
+
+    /// <summary>Gives space back where the host can, and does nothing where it cannot.</summary>
+    public static void Discard(HostFile file, in BlockingRequest request)
+    {
+        var (start, end) = WholeSectors(file, request.Offset, request.Length);
+        if (start < end && file.CanPunchHoles)
+        {
+            file.CanPunchHoles = file.TryAllocate(AllocateMode.PunchHole, "trim", start, end - start);
+        }
+    }
+
+    /// <summary>
+    /// Reserves space. Where the file system cannot, holes and new bytes are written with zeros, as far as it tells what is a
+    /// hole; writes to the range must not be in flight then.
+    /// </summary>
+    public static void Allocate(HostFile file, in BlockingRequest request)
+    {
+        var end = request.Offset + request.Length;
+        var size = file.Size();
+        if (file.IsDevice)
+        {
+            // Its space is there already.
+            if (end > size)
+            {
+                throw new DiskException(ErrorKind.NoSpace, $"{file.Name}: allocation up to byte {end} reaches past the device's end at {size} bytes.")
+                { Path = file.Name, Offset = request.Offset };
+            }
+
+            return;
+        }
+
+        if (file.CanAllocate
+            && (file.CanAllocate = file.TryAllocate(AllocateMode.Allocate, "allocation", request.Offset, request.Length)))
+        {
+            return;
+        }
+
+        for (var at = request.Offset; at < Math.Min(end, size);)
+        {
+            var run = file.Map(at, Math.Min(end, size) - at);
+            if (run.IsHole)
+            {
+                file.WriteZeros(at, run.Length, request.Cancellation);
+            }
+
+            at += run.Length;
+        }
+
+        var added = Math.Max(request.Offset, size);
+        if (added < end)
+        {
+            file.WriteZeros(added, end - added, request.Cancellation);
+        }
+    }
+
+    private static bool TryZero(HostFile file, long offset, long length, bool keepAllocated)
+    {
+        if (!keepAllocated && file.CanPunchHoles
+            && (file.CanPunchHoles = file.TryAllocate(AllocateMode.PunchHole, "zeroing", offset, length)))
+        {
+            return true;
+        }
+
+        return file.CanZeroRanges
+            && (file.CanZeroRanges = file.TryAllocate(AllocateMode.ZeroRange, "zeroing", offset, length));
+    }
+
+    private static (long Start, long End) WholeSectors(HostFile file, long offset, long length)
+    {
+        var before = file.Sector - 1L;
+        return ((offset + before) & ~before, (offset + length) & ~before);
+    }
+}

@@ -1,0 +1,290 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using BlockMount.Core.Errors;
+using BlockMount.Core.Storage;
+using BlockMount.Platform.Engine;
+using BlockMount.Platform.Native;
+
+namespace BlockMount.Platform.Files;
+
+/// <summary>
+/// A file or block device of a Linux host. Bytes in the page cache are read on the caller's thread and small writes, which go to
+/// the page cache, are made there; whatever may wait for the disk runs on a <see cref="BlockingEngine"/>. Opened by
+/// <see cref="FileStoreProvider"/>.
+/// </summary>
+public sealed class FileStore : ByteStore
+{
+    // Copying this much costs about what a trip to another thread does; more would hold up the requests behind it.
+    private const int MostInlineWrite = 64 * 1024;
+
+    private readonly HostFile _file;
+    private readonly BlockingEngine _engine;
+    private long _length;
+    private long _engineReads;
+    private DiskException? _flushFailure;
+
+    /// <param name="file">Owned from here on.</param>
+    /// <param name="canWrite">Whether it was opened for writing.</param>
+    /// <param name="engine">Where blocking calls run.</param>
+    internal FileStore(HostFile file, bool canWrite, BlockingEngine engine)
+        : base(file.Name, canWrite)
+    {
+        _file = file;
+        _engine = engine;
+        _length = file.Size();
+    }
+
+    /// <summary>Bytes; a file's grows with what is written through this store. A block device's never changes.</summary>
+    public override long Length => Volatile.Read(ref _length);
+
+    /// <summary>Whether it is a block device.</summary>
+    public bool IsDevice => _file.IsDevice;
+
+    /// <summary>Logical sector of a block device in bytes; 1 for a file. Reads and writes may be unaligned all the same.</summary>
+    public int SectorSize => (int)_file.Sector;
+
+    /// <summary>Reads that went to the engine so far, wholly or for their last part.</summary>
+    internal long EngineReads => Volatile.Read(ref _engineReads);
+
+    internal HostFile File => _file;
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentOutOfRangeException">Negative offset, or a length below 1.</exception>
+    /// <exception cref="DiskException"><see cref="ErrorKind.OutOfRange"/> at or past the end.</exception>
+    public override ValueTask<StoreExtent> MapAsync(long offset, long length, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfLessThan(length, 1);
+        var end = Length;
+        if (offset >= end)
+        {
+            throw DiskErrors.OutOfRange(Name, "map", offset, length, end);
+        }
+
+        try
+        {
+            // Inline: a local file system nearly always has the extents in memory. Seeking is safe, nothing uses the file position.
+            return new(_file.Map(offset, Math.Min(length, end - offset)));
+        }
+        catch (ObjectDisposedException)
+        {
+            throw DiskErrors.Closed(Name);
+        }
+    }
+
+    public override ValueTask DisposeAsync()
+    {
+        _file.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    protected override unsafe ValueTask ReadCoreAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        var done = 0;
+        if (_file.CanReadNoWait && !buffer.IsEmpty)
+        {
+            long result;
+
+            // Safe: pinned for the call, with the span's own length.
+            fixed (byte* address = buffer.Span)
+            {
+                try
+                {
+                    result = _file.ReadCached(offset, address, buffer.Length);
+                }
+                catch (ObjectDisposedException)
+                {
+                    throw DiskErrors.Closed(Name);
+                }
+            }
+
+            if (result == buffer.Length)
+            {
+                return ValueTask.CompletedTask;
+            }
+
+            if (result > 0)
+            {
+                done = (int)result;
+            }
+            else if (result < 0 && HostErrors.IsUnsupported(result))
+            {
+                _file.CanReadNoWait = false;
+            }
+        }
+
+        // Every other outcome, errors and the end of the file included, is for the blocking read to find out.
+        Interlocked.Increment(ref _engineReads);
+        return Start(ReadCall, offset + done, buffer.Length - done, buffer[done..], cancellationToken);
+    }
+
+    protected override ValueTask WriteCoreAsync(long offset, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
+    {
+        if (data.Length > MostInlineWrite)
+        {
+            return WriteOnEngineAsync(offset, data, cancellationToken);
+        }
+
+        cancellationToken.ThrowIfCancellationRequested();
+        WriteInline(offset, data.Span);
+        return ValueTask.CompletedTask;
+    }
+
+    protected override ValueTask ZeroCoreAsync(long offset, long length, bool keepAllocated, CancellationToken cancellationToken)
+    {
+        var end = Length;
+        if (offset > end || length > end - offset)
+        {
+            throw DiskErrors.OutOfRange(Name, "zeroing", offset, length, end);
+        }
+
+        return Start(FileSpace.Zero, offset, length, default, cancellationToken, keepAllocated);
+    }
+
+    protected override ValueTask DiscardCoreAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        var end = Length;
+        return offset >= end
+            ? ValueTask.CompletedTask
+            : Start(FileSpace.Discard, offset, Math.Min(length, end - offset), default, cancellationToken);
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    protected override async ValueTask FlushCoreAsync(CancellationToken cancellationToken)
+    {
+        // After a failed flush the kernel forgets which pages it lost, and the next one would claim success (rule D3).
+        if (Volatile.Read(ref _flushFailure) is { } earlier)
+        {
+            throw DiskErrors.PreviousFailure(Name, earlier);
+        }
+
+        try
+        {
+            await Start(FlushCall, 0, 0, default, cancellationToken);
+        }
+        catch (DiskException error) when (error.Kind != ErrorKind.ShuttingDown)
+        {
+            Volatile.Write(ref _flushFailure, error);
+            throw;
+        }
+    }
+
+    protected override async ValueTask SetLengthCoreAsync(long length, CancellationToken cancellationToken)
+    {
+        if (IsDevice)
+        {
+            if (length != Length)
+            {
+                throw new DiskException(ErrorKind.InvalidArgument, $"{Name}: a block device of {Length} bytes cannot be resized to {length} bytes.")
+                { Path = Name };
+            }
+
+            return;
+        }
+
+        await Start(SetLengthCall, 0, length, default, cancellationToken);
+        Volatile.Write(ref _length, length);
+    }
+
+    protected override async ValueTask AllocateCoreAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        if (length == 0)
+        {
+            return;
+        }
+
+        if (length > long.MaxValue - offset)
+        {
+            throw DiskErrors.OutOfRange(Name, "allocation", offset, length, long.MaxValue);
+        }
+
+        try
+        {
+            await Start(FileSpace.Allocate, offset, length, default, cancellationToken);
+            GrowTo(offset + length);
+        }
+        catch (DiskException)
+        {
+            FindLength();
+            throw;
+        }
+    }
+
+    private static unsafe void ReadCall(HostFile file, in BlockingRequest request) =>
+        file.Read(request.Offset, (byte*)request.Address, request.Length);
+
+    private static unsafe void WriteCall(HostFile file, in BlockingRequest request) =>
+        file.Write(request.Offset, (byte*)request.Address, request.Length);
+
+    private static void FlushCall(HostFile file, in BlockingRequest request) => file.Flush();
+
+    private static void SetLengthCall(HostFile file, in BlockingRequest request) => file.SetLength(request.Length);
+
+    private unsafe void WriteInline(long offset, ReadOnlySpan<byte> data)
+    {
+        // Safe: pinned for the call, with the span's own length.
+        fixed (byte* address = data)
+        {
+            try
+            {
+                _file.Write(offset, address, data.Length);
+                GrowTo(offset + data.Length);
+            }
+            catch (ObjectDisposedException)
+            {
+                throw DiskErrors.Closed(Name);
+            }
+            catch (DiskException)
+            {
+                FindLength();
+                throw;
+            }
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask WriteOnEngineAsync(long offset, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await Start(WriteCall, offset, data.Length, MemoryMarshal.AsMemory(data), cancellationToken);
+            GrowTo(offset + data.Length);
+        }
+        catch (DiskException)
+        {
+            FindLength();
+            throw;
+        }
+    }
+
+    private ValueTask Start(
+        BlockingCall call, long offset, long length, Memory<byte> buffer, CancellationToken cancellationToken, bool keepAllocated = false) =>
+        BlockingOperation.Start(_engine, _file, call, new(offset, length, 0, keepAllocated, cancellationToken), buffer);
+
+    private void GrowTo(long end)
+    {
+        for (var seen = Length; seen < end;)
+        {
+            var before = Interlocked.CompareExchange(ref _length, end, seen);
+            if (before == seen)
+            {
+                return;
+            }
+
+            seen = before;
+        }
+    }
+
+    /// <summary>A failed write may have added some of its bytes.</summary>
+    private void FindLength()
+    {
+        try
+        {
+            GrowTo(_file.Size());
+        }
+        catch (Exception error) when (error is DiskException or ObjectDisposedException)
+        {
+            // The failure that led here says more.
+        }
+    }
+}

@@ -1,0 +1,101 @@
+using BlockMount.Core.Errors;
+using BlockMount.Core.Storage;
+using BlockMount.Platform.Engine;
+using BlockMount.Platform.Native;
+
+namespace BlockMount.Platform.Files;
+
+/// <summary>The files and block devices of a Linux host.</summary>
+public sealed unsafe class FileStoreProvider : IStoreProvider
+{
+    private readonly BlockingEngine _engine;
+
+    /// <exception cref="DiskException"><see cref="ErrorKind.HostLacks"/> anywhere but on Linux.</exception>
+    public FileStoreProvider()
+        : this(BlockingEngine.Shared)
+    {
+    }
+
+    internal FileStoreProvider(BlockingEngine engine)
+    {
+        _engine = engine;
+        if (!OperatingSystem.IsLinux())
+        {
+            throw new DiskException(ErrorKind.HostLacks, "Files are opened through Linux system calls, which this host does not have.");
+        }
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>
+    /// Write access locks the whole file; on a block device it also claims the device, which fails while that is mounted. Read
+    /// access sets the locks that qemu sets. Reading leaves the access time alone where the host allows that.
+    /// </remarks>
+    public ValueTask<ByteStore> OpenAsync(
+        string path, StoreAccess access, StoreOpenOptions options = StoreOpenOptions.None, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return new(Store(FileOpener.Open(path, access, options), access));
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>Mode 0644 less the umask. When this returns, the name survives a power cut.</remarks>
+    public ValueTask<ByteStore> CreateAsync(string path, CancellationToken cancellationToken = default)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        return new(Store(FileOpener.Create(path), StoreAccess.Write));
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="DiskException"><see cref="ErrorKind.AccessDenied"/> or <see cref="ErrorKind.Io"/>; a missing file is no error.</exception>
+    public void Delete(string path)
+    {
+        FileOpener.CheckName(path);
+        var result = Shim.Unlink(path);
+        if (result < 0 && HostErrors.KindOf(result) != HostErrorKind.NotFound)
+        {
+            throw HostErrors.OnPath(result, path, "deleted");
+        }
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>A symbolic link to a regular file counts.</remarks>
+    public bool FileExists(string path) => IsRegular(path, follow: true);
+
+    /// <inheritdoc/>
+    /// <remarks>Symbolic links do not count. Names are compared by their characters' codes.</remarks>
+    public IReadOnlyList<string> ListFiles(string directory, int limit)
+    {
+        string[] paths;
+        try
+        {
+            paths = Directory.GetFiles(Path.GetFullPath(directory));
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            return [];
+        }
+
+        Array.Sort(paths, StringComparer.Ordinal);
+        return [.. paths.Where(static path => IsRegular(path, follow: false)).Take(limit)];
+    }
+
+    private static bool IsRegular(string path, bool follow)
+    {
+        FileFacts facts;
+        return path.Length > 0 && !path.Contains('\0', StringComparison.Ordinal)
+            && Shim.FactsOfPath(path, follow ? 1 : 0, &facts) == 0 && facts.Type == FileType.File;
+    }
+
+    private FileStore Store(HostFile file, StoreAccess access)
+    {
+        try
+        {
+            return new(file, access == StoreAccess.Write, _engine);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+}

@@ -1,0 +1,57 @@
+namespace BlockMount.Platform.Tests;
+
+/// <summary>A mounted file system or a loop device of the test's own, released with it. Root only.</summary>
+internal sealed class TestMount : IDisposable
+{
+    private readonly string _undo;
+    private readonly string[] _arguments;
+
+    private TestMount(string path, string undo, params string[] arguments)
+    {
+        Path = path;
+        _undo = undo;
+        _arguments = arguments;
+    }
+
+    public string Path { get; }
+
+    public static async Task<TestMount> TmpfsAsync(string directory, string options)
+    {
+        Directory.CreateDirectory(directory);
+        await Peer.RunOkAsync("mount", "-t", "tmpfs", "-o", options, "blockmount-test", directory);
+        return new(directory, "umount", "-l", directory);
+    }
+
+    public static async Task<TestMount> FileSystemAsync(string device, string directory)
+    {
+        Directory.CreateDirectory(directory);
+        await Peer.RunOkAsync("mount", device, directory);
+        return new(directory, "umount", directory);
+    }
+
+    /// <summary>Shows one file system in a second place, read-only.</summary>
+    public static async Task<TestMount> ReadOnlyViewAsync(string source, string directory)
+    {
+        Directory.CreateDirectory(directory);
+        await Peer.RunOkAsync("mount", "--bind", source, directory);
+        var mount = new TestMount(directory, "umount", "-l", directory);
+        try
+        {
+            await Peer.RunOkAsync("mount", "-o", "remount,bind,ro", directory);
+            return mount;
+        }
+        catch
+        {
+            mount.Dispose();
+            throw;
+        }
+    }
+
+    public static async Task<TestMount> LoopAsync(string file)
+    {
+        var device = (await Peer.RunOkAsync("losetup", "--find", "--show", file)).Trim();
+        return new(device, "losetup", "--detach", device);
+    }
+
+    public void Dispose() => Peer.RunOkAsync(_undo, _arguments).GetAwaiter().GetResult();
+}

@@ -30,12 +30,19 @@ internal static class FileLocks
         var descriptor = handle.Enter();
         try
         {
-            return access switch
+            var taken = access switch
             {
                 StoreAccess.Write => TryLock(descriptor, path, LockKind.Write, 0, 0),
                 StoreAccess.Read => TryShare(descriptor, path),
                 _ => true,
             };
+            if (!taken)
+            {
+                // A reader may have set some of its own, which would make it look like the one in the way.
+                _ = Shim.Lock(descriptor, LockKind.None, 0, 0);
+            }
+
+            return taken;
         }
         finally
         {

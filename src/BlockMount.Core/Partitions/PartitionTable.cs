@@ -1,0 +1,57 @@
+using BlockMount.Core.Devices;
+using BlockMount.Core.Errors;
+
+namespace BlockMount.Core.Partitions;
+
+/// <summary>How a disk is divided, and everything odd about its partition table. A value; it does not hold the device.</summary>
+public sealed record PartitionTable
+{
+    /// <summary>Bytes that may be read to find a table.</summary>
+    public const long MaximumBytesRead = BoundedReader.DefaultBudget;
+
+    public required PartitionScheme Scheme { get; init; }
+
+    /// <summary>Bytes of the sectors the table counts in, 512 to 4096.</summary>
+    public required int SectorSize { get; init; }
+
+    /// <summary>PTUUID as blkid spells it: eight hexadecimal digits for an MBR, a GUID for a GPT; null when there is none.</summary>
+    public string? DiskId { get; init; }
+
+    /// <summary>In table order: primary before logical, GPT slots ascending.</summary>
+    public IReadOnlyList<Partition> Partitions { get; init; } = [];
+
+    /// <summary>What the whole disk holds when it has no table.</summary>
+    public DetectedFileSystem? Content { get; init; }
+
+    /// <summary>Name of a table or disk group on it that this program does not read, such as "Apple partition map".</summary>
+    public string? ForeignScheme { get; init; }
+
+    public IReadOnlyList<PartitionDiagnostic> Diagnostics { get; init; } = [];
+
+    /// <summary>Reads the table of a disk whose sectors are 512 bytes, or of one that says otherwise itself.</summary>
+    /// <inheritdoc cref="ReadAsync(BlockDevice, int, CancellationToken)"/>
+    public static ValueTask<PartitionTable> ReadAsync(BlockDevice device, CancellationToken cancellationToken = default) =>
+        ReadAsync(device, MbrLayout.Size, cancellationToken);
+
+    /// <summary>
+    /// Reads the table. What is on the disk never makes it throw: it is described by <see cref="Diagnostics"/>, and no partition
+    /// reaches outside the disk. Reads at most <see cref="MaximumBytesRead"/>.
+    /// </summary>
+    /// <param name="device">The whole disk.</param>
+    /// <param name="sectorSize">
+    /// Logical sector size in bytes that the disk declares: 512, 1024, 2048 or 4096. A GPT made for another size is found all the
+    /// same; an MBR does not say for which size it was made.
+    /// </param>
+    /// <param name="cancellationToken">Stops the reading.</param>
+    /// <exception cref="DiskException">The device is closed or the host failed to read it.</exception>
+    public static ValueTask<PartitionTable> ReadAsync(BlockDevice device, int sectorSize, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        if (sectorSize is not (512 or 1024 or 2048 or 4096))
+        {
+            throw new ArgumentOutOfRangeException(nameof(sectorSize), sectorSize, "512, 1024, 2048 or 4096.");
+        }
+
+        return new TableDetection(new BoundedReader(device), sectorSize).RunAsync(cancellationToken);
+    }
+}

@@ -1,0 +1,143 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using BlockMount.Core.Partitions;
+using BlockMount.TestSupport;
+
+namespace BlockMount.Core.Tests.Partitions;
+
+/// <summary>Tables made by sfdisk read as sfdisk and partx read them.</summary>
+public sealed partial class SystemTableTests
+{
+    private const int Size = 64 << 20;
+
+    private const string MbrScript = """
+        label: dos
+        label-id: 0xcafe1234
+        start=2048, size=8192, type=83, bootable
+        start=12288, size=4096, type=c
+        start=20480, size=100000, type=f
+        start=22528, size=4096, type=83
+        start=30720, size=4096, type=82
+        start=40960, size=10000, type=7
+        """;
+
+    private const string GptScript = """
+        label: gpt
+        start=2048, size=16384, type=U, name="EFI system"
+        5 : start=20480, size=16384, type=L, name="h\xc3\xa9llo", attrs="LegacyBIOSBootable GUID:60"
+        9 : start=40960, size=2048, type=S
+        """;
+
+    [Theory]
+    [InlineData(MbrScript)]
+    [InlineData(GptScript)]
+    [InlineData("label: dos\nlabel-id: 0x1\n")]
+    [InlineData("label: gpt\n")]
+    [InlineData("label: dos\nstart=2048,size=10240,type=83\nstart=20480,size=4096,type=a5\n4 : start=65536,size=8192,type=7\n")]
+    public async Task Tables_of_sfdisk_are_listed_as_sfdisk_and_partx_list_them(string script)
+    {
+        using var folder = new TempFolder();
+        var path = folder["disk.img"];
+        await MakeAsync(path, script);
+
+        var table = await ReadAsync(path);
+
+        await CompareWithSfdiskAsync(table, path);
+        await CompareWithPartxAsync(table, path);
+        Assert.DoesNotContain(table.Diagnostics, found => found.Severity > DiagnosticSeverity.Information);
+    }
+
+    [Theory]
+    [InlineData("label: gpt\nstart=256,size=2048,type=U,name=esp\nstart=4096,size=4096,type=L\n", false)]
+    [InlineData("label: dos\nlabel-id: 0xabcdef01\nstart=256,size=2048,type=83\nstart=4096,size=8192,type=5\nstart=4352,size=1024,type=83\nstart=5632,size=1024,type=83\n", true)]
+    public async Task Tables_made_on_a_disk_of_4096_byte_sectors_are_listed_as_sfdisk_lists_them_there(string script, bool declare)
+    {
+        Peer.RequireRoot();
+        Peer.Require("losetup", "mount");
+        Peer.Require("sfdisk", "fdisk");
+        using var folder = new TempFolder();
+        var path = folder["disk.img"];
+        MakeSparse(path, Size);
+        var loop = (await Peer.RunOkAsync("losetup", "--find", "--show", "--sector-size", "4096", path)).Trim();
+        try
+        {
+            var made = await Peer.RunAsync("sfdisk", ["--no-reread", "--no-tell-kernel", loop], script);
+            Assert.True(made.ExitCode == 0, made.Error);
+            await using var device = FileDevice.Open(loop, Size);
+
+            var table = await PartitionTable.ReadAsync(device, declare ? 4096 : 512, TestContext.Current.CancellationToken);
+
+            Assert.Equal(4096, table.SectorSize);
+            Assert.Equal(!declare, table.Diagnostics.Any(found => found.Code == PartitionDiagnosticCodes.SectorSize));
+            await CompareWithSfdiskAsync(table, loop);
+        }
+        finally
+        {
+            await Peer.RunOkAsync("losetup", "--detach", loop);
+        }
+    }
+
+    private static void MakeSparse(string path, long size)
+    {
+        using var handle = File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write);
+        RandomAccess.SetLength(handle, size);
+    }
+
+    private static async Task MakeAsync(string path, string script)
+    {
+        Peer.Require("sfdisk", "fdisk");
+        Peer.Require("partx", "util-linux");
+        MakeSparse(path, Size);
+        var made = await Peer.RunAsync("sfdisk", [path], script);
+        Assert.True(made.ExitCode == 0, made.Error);
+    }
+
+    private static async Task<PartitionTable> ReadAsync(string path)
+    {
+        await using var device = FileDevice.Open(path);
+        return await PartitionTable.ReadAsync(device, TestContext.Current.CancellationToken);
+    }
+
+    private static async Task CompareWithSfdiskAsync(PartitionTable table, string path)
+    {
+        using var json = JsonDocument.Parse(await Peer.RunOkAsync("sfdisk", "--json", path));
+        var theirs = json.RootElement.GetProperty("partitiontable");
+        Assert.Equal(theirs.GetProperty("label").GetString(), table.Scheme == PartitionScheme.Gpt ? "gpt" : "dos");
+        Assert.Equal(theirs.GetProperty("sectorsize").GetInt32(), table.SectorSize);
+        var id = theirs.GetProperty("id").GetString()!;
+        Assert.Equal(id.StartsWith("0x", StringComparison.Ordinal) ? id[2..] : id.ToLowerInvariant(), table.DiskId);
+
+        var partitions = theirs.TryGetProperty("partitions", out var list) ? list.EnumerateArray().ToArray() : [];
+        Assert.Equal(partitions.Length, table.Partitions.Count);
+        foreach (var (theirPart, ours) in partitions.Zip(table.Partitions))
+        {
+            Assert.Equal(theirPart.GetProperty("start").GetInt64() * table.SectorSize, ours.Start);
+            Assert.Equal(theirPart.GetProperty("size").GetInt64() * table.SectorSize, ours.Length);
+            Assert.EndsWith(ours.Number.ToString(CultureInfo.InvariantCulture), theirPart.GetProperty("node").GetString()!, StringComparison.Ordinal);
+            var type = theirPart.GetProperty("type").GetString()!;
+            Assert.Equal(table.Scheme == PartitionScheme.Gpt ? type.ToLowerInvariant() : "0x" + type, ours.TypeId);
+            Assert.Equal(theirPart.TryGetProperty("name", out var name) ? name.GetString() : "", ours.Name);
+            var bootable = theirPart.TryGetProperty("bootable", out var flag) ? flag.GetBoolean()
+                : theirPart.TryGetProperty("attrs", out var attributes) && attributes.GetString()!.Contains("LegacyBIOSBootable", StringComparison.Ordinal);
+            Assert.Equal(bootable, ours.Bootable);
+        }
+    }
+
+    private static async Task CompareWithPartxAsync(PartitionTable table, string path)
+    {
+        var result = await Peer.RunAsync("partx", ["--pairs", "--output", "NR,START,SECTORS,UUID,TYPE,FLAGS", path]);
+        var theirs = PartxLine().Matches(result.Output);
+        Assert.Equal(theirs.Count, table.Partitions.Count);
+        foreach (var (line, ours) in theirs.Zip(table.Partitions))
+        {
+            var mine = string.Create(
+                CultureInfo.InvariantCulture,
+                $"NR=\"{ours.Number}\" START=\"{ours.Start / 512}\" SECTORS=\"{ours.Length / 512}\" UUID=\"{ours.UniqueId}\" TYPE=\"{ours.TypeId}\" FLAGS=\"0x{ours.Attributes:x}\"");
+            Assert.Equal(line.Value, mine);
+        }
+    }
+
+    [GeneratedRegex("NR=.*", RegexOptions.None, 1000)]
+    private static partial Regex PartxLine();
+}

@@ -12,6 +12,9 @@ public sealed record ChainOpenOptions
     /// <summary>Folders where parents may also lie, searched last and in this order.</summary>
     public IReadOnlyList<string> SearchDirectories { get; init; } = [];
 
+    /// <summary>Folders that a machine file's registry may point into, beside its own and the search folders.</summary>
+    public IReadOnlyList<string> AllowPaths { get; init; } = [];
+
     /// <summary>Whether the leaf may be a block device.</summary>
     public bool AllowDevices { get; init; }
 }

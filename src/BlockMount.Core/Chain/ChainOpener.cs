@@ -131,7 +131,7 @@ public sealed class ChainOpener(IStoreProvider provider)
                     ErrorKind.BrokenChain, $"{layers[0].Path}: the chain has more than {MaxDepth} images; merge some of them.") { Path = child.Path };
             }
 
-            var path = await _finder.FindAsync(child, link, options.SearchDirectories, cancellationToken);
+            var path = await _finder.FindAsync(child, link, options, cancellationToken);
             var store = await provider.OpenAsync(path, StoreAccess.Read, StoreOpenOptions.NoFinalSymlink, cancellationToken);
             var parent = await OpenLayerAsync(store, formatName: null, cancellationToken);
             layers.Add(parent);

@@ -1,0 +1,112 @@
+using System.Runtime.CompilerServices;
+using BlockMount.Core.Errors;
+using BlockMount.Core.Formats;
+using BlockMount.Core.Storage;
+
+namespace BlockMount.Core.Chain;
+
+/// <summary>Where images are looked for.</summary>
+/// <param name="Near">Folders around the image or machine that asks, in this order.</param>
+/// <param name="Named">Folders that the user names, searched last.</param>
+/// <param name="AllowPaths">Folders beside <paramref name="Named"/> and its own that a machine file may point into.</param>
+internal sealed record SearchScope(IReadOnlyList<string> Near, IReadOnlyList<string> Named, IReadOnlyList<string> AllowPaths)
+{
+    /// <summary>Around <paramref name="folder"/>: itself, <c>Snapshots/</c> in it, and the folder above.</summary>
+    public static SearchScope Around(string folder, ChainOpenOptions options)
+    {
+        var near = new List<string> { folder, Path.Combine(folder, "Snapshots") };
+        if (Path.GetDirectoryName(folder) is { } above)
+        {
+            near.Add(above);
+        }
+
+        return new SearchScope(near, options.SearchDirectories.Select(Path.GetFullPath).ToArray(), options.AllowPaths.Select(Path.GetFullPath).ToArray());
+    }
+
+    public string Describe() => string.Join(", ", Near.Concat(Named).Distinct(StringComparer.Ordinal));
+}
+
+/// <summary>
+/// Looks for images by UUID: in the near folders, then where a <c>.vbox</c> file in one of them says, then in the named ones. Files are
+/// opened as regular files only, never through a symbolic link.
+/// </summary>
+internal sealed class ImageSearch(IStoreProvider provider)
+{
+    /// <summary>Files of one folder that are looked at.</summary>
+    private const int FolderLimit = 10_000;
+
+    /// <summary>Every image with that UUID, in search order.</summary>
+    public async IAsyncEnumerable<(string Path, ImageIdentity Identity)> FindAsync(
+        Guid uuid, SearchScope scope, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var path in scope.Near.SelectMany(ImagesFirst).Where(seen.Add))
+        {
+            if (await IdentifyAsync(path, cancellationToken) is { } identity && identity.Uuid == uuid)
+            {
+                yield return (path, identity);
+            }
+        }
+
+        foreach (var machine in scope.Near.SelectMany(f => provider.ListFiles(f, FolderLimit)).Where(MachineFileReader.IsMachineFile).Distinct(StringComparer.Ordinal))
+        {
+            if (await RegisteredAsync(machine, uuid, scope, cancellationToken) is { } path && seen.Add(path)
+                && await IdentifyAsync(path, cancellationToken) is { } identity && identity.Uuid == uuid)
+            {
+                yield return (path, identity);
+            }
+        }
+
+        foreach (var path in scope.Named.SelectMany(ImagesFirst).Where(seen.Add))
+        {
+            if (await IdentifyAsync(path, cancellationToken) is { } identity && identity.Uuid == uuid)
+            {
+                yield return (path, identity);
+            }
+        }
+    }
+
+    /// <summary>Files whose name says image come first; a renamed one is still found.</summary>
+    private IEnumerable<string> ImagesFirst(string folder) =>
+        provider.ListFiles(folder, FolderLimit).OrderBy(f => FormatRegistry.ByExtension(f) is { CanHaveParent: true } ? 0 : 1);
+
+    /// <summary>What a machine file says is believed only inside its own folder and where the user allows (paths in files are hostile).</summary>
+    private async ValueTask<string?> RegisteredAsync(string machine, Guid uuid, SearchScope scope, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var registered = (await MachineFileReader.ReadAsync(provider, machine, cancellationToken)).FindDisk(uuid)?.FilePath;
+            return registered is not null
+                && scope.Named.Concat(scope.AllowPaths).Append(Path.GetDirectoryName(machine)!).Any(root => MachineFileReader.IsInside(registered, root))
+                    ? registered
+                    : null;
+        }
+        catch (DiskException)
+        {
+            // A search passes over what it cannot read.
+            return null;
+        }
+    }
+
+    private async ValueTask<ImageIdentity?> IdentifyAsync(string path, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await using var store = await provider.OpenAsync(path, StoreAccess.Probe, StoreOpenOptions.NoFinalSymlink, cancellationToken);
+            foreach (var format in FormatRegistry.All.Where(f => f.CanHaveParent))
+            {
+                if (await format.ReadIdentityAsync(store, cancellationToken) is { } identity)
+                {
+                    return identity;
+                }
+            }
+
+            return null;
+        }
+        catch (DiskException)
+        {
+            // What cannot be read cannot be recognised; the search goes on.
+            return null;
+        }
+    }
+}

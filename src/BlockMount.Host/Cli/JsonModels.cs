@@ -1,0 +1,124 @@
+using System.Text.Json.Serialization;
+
+namespace BlockMount.Host.Cli;
+
+internal sealed record InfoDocument(
+    IReadOnlyList<ImageFacts> Images, long Capacity, string? PartitionScheme, IReadOnlyList<PartitionFacts> Partitions, IReadOnlyList<DiagnosticFacts> Diagnostics);
+
+internal sealed record GeometryFacts(uint Cylinders, uint Heads, uint Sectors);
+
+internal sealed record ImageFacts
+{
+    public required string Path { get; init; }
+
+    public required string Format { get; init; }
+
+    public required string Variant { get; init; }
+
+    public string? Version { get; init; }
+
+    public required long Capacity { get; init; }
+
+    public required long FileSize { get; init; }
+
+    public required long BlockSize { get; init; }
+
+    public required long Allocated { get; init; }
+
+    public Guid? Uuid { get; init; }
+
+    public Guid? ModificationUuid { get; init; }
+
+    public Guid? ParentUuid { get; init; }
+
+    public Guid? ParentModificationUuid { get; init; }
+
+    public required string Comment { get; init; }
+
+    public required uint Flags { get; init; }
+
+    public GeometryFacts? Lchs { get; init; }
+
+    public GeometryFacts? Pchs { get; init; }
+
+    public required bool LinksOk { get; init; }
+}
+
+internal sealed record PartitionFacts(
+    int Number, long Start, long Size, string Type, string? Name, string? Filesystem, string? Label);
+
+internal sealed record DiagnosticFacts(string Severity, string Code, string Message);
+
+internal sealed record MapEntry(long Start, long Length, int Depth, bool Zero, bool Data, string? Image, long? Offset);
+
+internal sealed record CreateDocument(string Path, string Format, long Capacity, Guid? Uuid, Guid? ParentUuid);
+
+internal sealed record ConvertDocument(string Source, string Destination, string Format, long Capacity, long FileSize);
+
+internal sealed record ExportFacts(
+    string Name, string Uri, string Image, bool ReadOnly, long Capacity, long Reads, long BytesRead, long Writes, long BytesWritten, long Zeroes, long Trims, long Flushes);
+
+internal sealed record ClientFacts(string Export, string Peer, DateTimeOffset Since, long Requests);
+
+internal sealed record HostStatus
+{
+    public required string Name { get; init; }
+
+    public required int Pid { get; init; }
+
+    public required string Command { get; init; }
+
+    public required DateTimeOffset Since { get; init; }
+
+    public required IReadOnlyList<ExportFacts> Exports { get; init; }
+
+    public IReadOnlyList<ClientFacts> Clients { get; init; } = [];
+
+    public string? Mount { get; init; }
+
+    public IReadOnlyList<string> Devices { get; init; } = [];
+
+    public IReadOnlyList<string> Sockets { get; init; } = [];
+}
+
+internal sealed record MountDocument(string Directory, int Pid, string Mode, IReadOnlyList<MountedFacts> Mounted, string Reason);
+
+internal sealed record MountedFacts(string Kind, string Source, string Target);
+
+internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Purpose, string? Remedy);
+
+internal sealed record ConfigFile
+{
+    public IReadOnlyList<ConfigExport> Exports { get; init; } = [];
+
+    public string? Socket { get; init; }
+
+    public string? Tcp { get; init; }
+
+    public int? MaxConnections { get; init; }
+
+    public string? Discard { get; init; }
+
+    public bool AllocationDepth { get; init; }
+}
+
+internal sealed record ConfigExport
+{
+    public required string Image { get; init; }
+
+    public string? Name { get; init; }
+}
+
+/// <summary>Every document that the program prints or reads; generated code, so that trimming keeps working.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(InfoDocument))]
+[JsonSerializable(typeof(IReadOnlyList<MapEntry>))]
+[JsonSerializable(typeof(CreateDocument))]
+[JsonSerializable(typeof(ConvertDocument))]
+[JsonSerializable(typeof(HostStatus))]
+[JsonSerializable(typeof(IReadOnlyList<HostStatus>))]
+[JsonSerializable(typeof(MountDocument))]
+[JsonSerializable(typeof(IReadOnlyList<DoctorFact>))]
+[JsonSerializable(typeof(ConfigFile))]
+internal sealed partial class JsonModels : JsonSerializerContext;

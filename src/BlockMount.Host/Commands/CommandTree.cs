@@ -1,0 +1,26 @@
+using System.CommandLine;
+using BlockMount.Host.Images;
+using BlockMount.Platform.Files;
+
+namespace BlockMount.Host.Commands;
+
+/// <summary>Composes the program: the only place that knows every part.</summary>
+internal static class CommandTree
+{
+    public static RootCommand Create()
+    {
+        var provider = new FileStoreProvider();
+        var opener = new ImageOpener(provider);
+        var creator = new ImageCreator(provider);
+        return new RootCommand("Opens virtual disk chains (VDI, raw) and gives them to this host as drives.")
+        {
+            CreateCommand.Create(opener, creator),
+            InfoCommand.Create(opener),
+            MapCommand.Create(opener),
+            ConvertCommand.Create(opener, creator, provider),
+            ListCommand.Create(),
+            ListCommand.CreateStatus(),
+            DoctorCommand.Create(),
+        };
+    }
+}

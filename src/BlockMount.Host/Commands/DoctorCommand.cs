@@ -1,0 +1,39 @@
+using System.CommandLine;
+using System.Text.Json;
+using BlockMount.Host.Cli;
+using BlockMount.Platform.Hosts;
+
+namespace BlockMount.Host.Commands;
+
+/// <summary><c>doctor</c>: what this host offers and how to get what is missing.</summary>
+internal static class DoctorCommand
+{
+    public static Command Create()
+    {
+        var json = CommonArguments.Json();
+        var command = new Command("doctor", "Show what this host offers, what is missing and how to get it.\n\nExample: blockmount doctor") { json };
+        command.SetWork((result, _) =>
+        {
+            var facts = HostFacts.Collect();
+            if (result.GetValue(json))
+            {
+                IReadOnlyList<DoctorFact> documents = facts.Select(f => new DoctorFact(f.Name, f.IsPresent, f.Detail, f.Purpose, f.Remedy)).ToList();
+                Console.WriteLine(JsonSerializer.Serialize(documents, JsonModels.Default.IReadOnlyListDoctorFact));
+            }
+            else
+            {
+                foreach (var fact in facts)
+                {
+                    Console.WriteLine($"{(fact.IsPresent ? "ok     " : "missing")}  {fact.Name,-14} {fact.Detail}");
+                    if (fact.Remedy is not null)
+                    {
+                        Console.WriteLine($"         {"",-14} needed for {fact.Purpose}: {fact.Remedy}");
+                    }
+                }
+            }
+
+            return Task.FromResult(ExitCode.Done);
+        });
+        return command;
+    }
+}

@@ -1,0 +1,60 @@
+using BlockMount.Host.Cli;
+
+namespace BlockMount.Host.Commands;
+
+/// <summary>The facts of <c>info</c> for people.</summary>
+internal static class InfoText
+{
+    public static void Print(InfoDocument document)
+    {
+        Console.WriteLine($"Disk: {SizeText.Show(document.Capacity)} ({document.Capacity} bytes), {Count(document.Images.Count, "image")}");
+        for (var i = 0; i < document.Images.Count; i++)
+        {
+            Print(i, document.Images[i]);
+        }
+
+        if (document.Partitions.Count > 0)
+        {
+            Console.WriteLine($"Partitions ({document.PartitionScheme}):");
+            Console.WriteLine($"  {"no",3} {"start",15} {"size",12}  {"file system",-12} type");
+            foreach (var p in document.Partitions)
+            {
+                var name = string.Join(", ", new[] { p.Type, p.Name, p.Label }.Where(t => !string.IsNullOrEmpty(t)).Distinct(StringComparer.Ordinal));
+                Console.WriteLine($"  {p.Number,3} {p.Start,15} {SizeText.Show(p.Size),12}  {p.Filesystem ?? "-",-12} {name}");
+            }
+        }
+
+        foreach (var d in document.Diagnostics)
+        {
+            Console.WriteLine($"{d.Severity}: {d.Message}");
+        }
+    }
+
+    private static void Print(int index, ImageFacts image)
+    {
+        Console.WriteLine($"{index}: {image.Path}");
+        Console.WriteLine($"   {image.Format} {image.Variant}{(image.Version is null ? "" : $", version {image.Version}")}, "
+            + $"{SizeText.Show(image.FileSize)} on disk, {SizeText.Show(image.Allocated)} allocated"
+            + (image.BlockSize > 0 ? $" in blocks of {SizeText.Show(image.BlockSize)}" : ""));
+        if (image.Uuid is { } uuid)
+        {
+            Console.WriteLine($"   UUID {uuid}, modification {image.ModificationUuid}");
+        }
+
+        if (image.ParentUuid is { } parent)
+        {
+            Console.WriteLine($"   parent {parent}, link {(image.LinksOk ? "holds" : "DOES NOT HOLD")}");
+        }
+
+        if (image.Comment.Length > 0)
+        {
+            Console.WriteLine($"   comment: {Escape(image.Comment)}");
+        }
+    }
+
+    /// <summary>A comment comes from the image; control characters must not reach the terminal.</summary>
+    private static string Escape(string text) =>
+        string.Concat(text.Select(c => char.IsControl(c) ? $"\\u{(int)c:x4}" : c.ToString()));
+
+    private static string Count(int count, string noun) => count == 1 ? $"1 {noun}" : $"{count} {noun}s";
+}

@@ -1,0 +1,90 @@
+using System.CommandLine;
+using System.Text.Json;
+using BlockMount.Core.Errors;
+using BlockMount.Host.Cli;
+using BlockMount.Host.Hosting;
+
+namespace BlockMount.Host.Commands;
+
+/// <summary><c>list</c> and <c>status</c>: what runs on this machine.</summary>
+internal static class ListCommand
+{
+    public static Command Create()
+    {
+        var json = CommonArguments.Json();
+        var command = new Command("list", "Show every running host of this user.\n\nExample: blockmount list --json") { json };
+        command.SetWork(async (result, cancellation) => Print(await RunningHosts.ListAsync(cancellation), result.GetValue(json)));
+        return command;
+    }
+
+    public static Command CreateStatus()
+    {
+        var name = new Argument<string?>("NAME") { Arity = ArgumentArity.ZeroOrOne, Description = "Name, mount folder, image or process number of a host" };
+        var json = CommonArguments.Json();
+        var command = new Command("status", "Show one running host, or all.\n\nExample: blockmount status /mnt/disk") { name, json };
+        command.SetWork(async (result, cancellation) =>
+        {
+            var hosts = await RunningHosts.ListAsync(cancellation);
+            if (result.GetValue(name) is { } wanted)
+            {
+                hosts = hosts.Where(h => Matches(h, wanted)).ToList();
+                if (hosts.Count == 0)
+                {
+                    throw new DiskException(ErrorKind.NotFound, $"No running host is called '{wanted}'; blockmount list shows them.");
+                }
+            }
+
+            return Print(hosts, result.GetValue(json));
+        });
+        return command;
+    }
+
+    private static bool Matches(HostStatus host, string wanted)
+    {
+        var path = Path.GetFullPath(wanted);
+        return host.Name == wanted || host.Mount == path || host.Pid.ToString(System.Globalization.CultureInfo.InvariantCulture) == wanted
+            || host.Exports.Any(e => e.Image == path || e.Name == wanted);
+    }
+
+    private static int Print(IReadOnlyList<HostStatus> hosts, bool json)
+    {
+        if (json)
+        {
+            Console.WriteLine(JsonSerializer.Serialize(hosts, JsonModels.Default.IReadOnlyListHostStatus));
+            return ExitCode.Done;
+        }
+
+        if (hosts.Count == 0)
+        {
+            Console.WriteLine("Nothing is running.");
+        }
+
+        foreach (var host in hosts)
+        {
+            Console.WriteLine($"{host.Name}  ({host.Command}, pid {host.Pid}, since {host.Since.ToLocalTime():yyyy-MM-dd HH:mm:ss})");
+            if (host.Mount is not null)
+            {
+                Console.WriteLine($"   mounted at {host.Mount}{(host.Devices.Count > 0 ? $" through {string.Join(", ", host.Devices)}" : "")}");
+            }
+
+            foreach (var export in host.Exports)
+            {
+                Console.WriteLine($"   {export.Image}  {(export.ReadOnly ? "read-only" : "read-write")}, {SizeText.Show(export.Capacity)}");
+                if (export.Uri.Length > 0)
+                {
+                    Console.WriteLine($"      {export.Uri}");
+                }
+
+                Console.WriteLine($"      read {SizeText.Show(export.BytesRead)} in {export.Reads}, written {SizeText.Show(export.BytesWritten)} in {export.Writes}, "
+                    + $"{export.Zeroes} zeroes, {export.Trims} trims, {export.Flushes} flushes");
+            }
+
+            if (host.Sockets.Count > 0)
+            {
+                Console.WriteLine($"   {(host.Clients.Count == 1 ? "1 client" : $"{host.Clients.Count} clients")}");
+            }
+        }
+
+        return ExitCode.Done;
+    }
+}

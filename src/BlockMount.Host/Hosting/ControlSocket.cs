@@ -1,0 +1,106 @@
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json;
+using BlockMount.Host.Cli;
+
+namespace BlockMount.Host.Hosting;
+
+/// <summary>
+/// How other commands of this user reach a running host: a Unix socket named after its process in the run directory. A client sends
+/// one word; <c>status</c> is answered with a document, <c>stop</c> once everything is released (<c>ok</c>, or a sentence).
+/// </summary>
+internal sealed class ControlSocket : IAsyncDisposable
+{
+    public const string Suffix = ".control";
+    public const string Status = "status";
+    public const string Stop = "stop";
+    public const string Ok = "ok";
+
+    private readonly string _path;
+    private readonly Socket _listener;
+    private readonly Func<HostStatus> _status;
+    private readonly Func<Task> _stop;
+    private readonly Task _accepting;
+
+    /// <param name="directory">The run directory, private to this user.</param>
+    /// <param name="status">Facts of the moment.</param>
+    /// <param name="stop">Releases everything; its exception's message goes to the client.</param>
+    public ControlSocket(string directory, Func<HostStatus> status, Func<Task> stop)
+    {
+        _path = Path.Combine(directory, Environment.ProcessId + Suffix);
+        _status = status;
+        _stop = stop;
+
+        // Only a dead process can have had this number before.
+        File.Delete(_path);
+        _listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        _listener.Bind(new UnixDomainSocketEndPoint(_path));
+        _listener.Listen(8);
+        _accepting = AcceptAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _listener.Dispose();
+        await _accepting;
+        File.Delete(_path);
+    }
+
+    private async Task AcceptAsync()
+    {
+        while (true)
+        {
+            Socket client;
+            try
+            {
+                client = await _listener.AcceptAsync();
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                return;
+            }
+
+            _ = AnswerAsync(client);
+        }
+    }
+
+    private async Task AnswerAsync(Socket client)
+    {
+        try
+        {
+            using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(10));
+            await using var stream = new NetworkStream(client, ownsSocket: true);
+            var word = new byte[16];
+            var length = await stream.ReadAsync(word, deadline.Token);
+            switch (Encoding.ASCII.GetString(word, 0, length).Trim())
+            {
+                case Status:
+                    await stream.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(_status(), JsonModels.Default.HostStatus), deadline.Token);
+                    break;
+                case Stop:
+                    await stream.WriteAsync(Encoding.UTF8.GetBytes(await StopAsync()));
+                    break;
+                default:
+                    await stream.WriteAsync("unknown word; known are status and stop"u8.ToArray(), deadline.Token);
+                    break;
+            }
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or SocketException)
+        {
+            // The client has gone; nobody is left to tell.
+        }
+    }
+
+    private async Task<string> StopAsync()
+    {
+        try
+        {
+            await _stop();
+            return Ok;
+        }
+        catch (Exception e)
+        {
+            return e.Message;
+        }
+    }
+}

@@ -1,0 +1,33 @@
+using BlockMount.Core.Errors;
+using BlockMount.Core.Formats;
+using BlockMount.Core.Storage;
+
+namespace BlockMount.Host.Images;
+
+/// <summary>Makes new image files; never overwrites and leaves no half-made file behind.</summary>
+internal sealed class ImageCreator(IStoreProvider provider)
+{
+    /// <summary>The format named, or the one the file's extension stands for.</summary>
+    /// <exception cref="DiskException">Neither says.</exception>
+    public static ImageFormat FormatFor(string path, string? name) =>
+        name is not null
+            ? FormatRegistry.ByName(name)
+            : FormatRegistry.ByExtension(path) ?? throw new DiskException(
+                ErrorKind.InvalidArgument,
+                $"{path}: its extension names no format; add --format with one of {string.Join(", ", FormatRegistry.All.Select(f => f.Name))}.");
+
+    /// <exception cref="DiskException">The file exists, an option is not allowed, or the host failed.</exception>
+    public async Task CreateAsync(string path, ImageFormat format, ImageCreateOptions options, CancellationToken cancellationToken)
+    {
+        await using var store = await provider.CreateAsync(path, cancellationToken);
+        try
+        {
+            await format.CreateAsync(store, options, cancellationToken);
+        }
+        catch
+        {
+            provider.Delete(path);
+            throw;
+        }
+    }
+}

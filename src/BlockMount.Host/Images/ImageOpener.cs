@@ -1,0 +1,63 @@
+using BlockMount.Core.Chain;
+using BlockMount.Core.Devices;
+using BlockMount.Core.Errors;
+using BlockMount.Core.Partitions;
+using BlockMount.Core.Storage;
+
+namespace BlockMount.Host.Images;
+
+/// <summary>Opens what a user names: an image with its chain, a <c>.vbox</c> file's disk, an overlay on it, a part of it.</summary>
+internal sealed class ImageOpener(IStoreProvider provider)
+{
+    private readonly ChainOpener _chains = new(provider);
+    private readonly MachineDisk _machines = new(provider);
+    private readonly OverlayOpener _overlays = new(provider);
+
+    /// <exception cref="DiskException">Anything along the way; nothing stays open then.</exception>
+    public async Task<OpenedImage> OpenAsync(string image, ImageRequest request, CancellationToken cancellationToken)
+    {
+        var path = await _machines.ResolveAsync(image, request.Chain, cancellationToken);
+        var chain = request.Overlay is null
+            ? await _chains.OpenAsync(path, request.Chain, cancellationToken)
+            : await _overlays.OpenAsync(path, request.Overlay, request.Chain, cancellationToken);
+        try
+        {
+            return new OpenedImage(path, chain, await WindowAsync(chain, request, cancellationToken));
+        }
+        catch
+        {
+            await chain.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>As much of the chain as holds, for showing.</summary>
+    public async Task<ChainInspection> InspectAsync(string image, ImageRequest request, CancellationToken cancellationToken)
+    {
+        var path = await _machines.ResolveAsync(image, request.Chain, cancellationToken);
+        return await _chains.InspectAsync(path, request.Chain, cancellationToken);
+    }
+
+    private static async Task<BlockDevice> WindowAsync(DiskChain chain, ImageRequest request, CancellationToken cancellationToken)
+    {
+        BlockDevice device = chain;
+        if (request.Partition is { } number)
+        {
+            var table = await PartitionTable.ReadAsync(chain, cancellationToken);
+            var partition = table.Partitions.FirstOrDefault(p => p.Number == number) ?? throw new DiskException(
+                ErrorKind.InvalidArgument,
+                table.Partitions.Count == 0
+                    ? $"{chain.Name}: it has no partition {number}, because it has no partition table."
+                    : $"{chain.Name}: it has no partition {number}; it has {string.Join(", ", table.Partitions.Select(p => p.Number))}.");
+            device = new WindowDevice(device, partition.Start, partition.Length);
+        }
+
+        if (request.Offset is not null || request.Size is not null)
+        {
+            var start = request.Offset ?? 0;
+            device = new WindowDevice(device, start, request.Size ?? Math.Max(0, device.Length - start));
+        }
+
+        return device;
+    }
+}

@@ -1,0 +1,21 @@
+using BlockMount.Core.Chain;
+
+namespace BlockMount.Host.Images;
+
+/// <summary>What the user asked to be opened, beside the image's name.</summary>
+internal sealed record ImageRequest
+{
+    public required ChainOpenOptions Chain { get; init; }
+
+    /// <summary>File of a differencing image that takes the writes, <c>temp</c> for one that is thrown away, or null.</summary>
+    public string? Overlay { get; init; }
+
+    /// <summary>Show only this partition.</summary>
+    public int? Partition { get; init; }
+
+    /// <summary>First byte of the part to show.</summary>
+    public long? Offset { get; init; }
+
+    /// <summary>Bytes of the part to show.</summary>
+    public long? Size { get; init; }
+}

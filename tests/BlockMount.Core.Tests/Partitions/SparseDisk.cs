@@ -49,6 +49,16 @@ internal sealed class SparseDisk(long length, int alignment = 1) : BlockDevice("
 
     public void Flip(long offset) => Put(offset, [(byte)~Get(offset, 1)[0]]);
 
+    public void SaveTo(string path)
+    {
+        using var handle = File.OpenHandle(path, FileMode.Create, FileAccess.Write);
+        RandomAccess.SetLength(handle, Length);
+        foreach (var (index, page) in _pages)
+        {
+            RandomAccess.Write(handle, page.AsSpan(0, (int)Math.Min(Page, Length - (index * Page))), index * Page);
+        }
+    }
+
     protected override ValueTask ReadCoreAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         BytesRead += buffer.Length;

@@ -104,6 +104,7 @@ BM_EXPORT int32_t bm_lock(int32_t fd, int32_t kind, int64_t start, int64_t lengt
 BM_EXPORT int32_t bm_lock_test(int32_t fd, int32_t kind, int64_t start, int64_t length);
 BM_EXPORT int32_t bm_stat(const char *path, int32_t follow, struct bm_file_facts *facts);
 BM_EXPORT int32_t bm_fstat(int32_t fd, struct bm_file_facts *facts);
+BM_EXPORT int32_t bm_in_memory(int32_t fd);
 BM_EXPORT int32_t bm_block_size(int32_t fd, uint64_t *bytes, uint32_t *sector);
 BM_EXPORT int64_t bm_seek(int32_t fd, int32_t kind, int64_t offset);
 BM_EXPORT int32_t bm_drop_cache(int32_t fd);

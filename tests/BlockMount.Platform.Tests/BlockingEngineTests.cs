@@ -99,7 +99,7 @@ public sealed class BlockingEngineTests : IAsyncDisposable
             var path = _folder[$"disk{round}"];
             await (await Stores.CreateAsync(path, content)).DisposeAsync();
             var store = (FileStore)await new FileStoreProvider(_engine).OpenAsync(path, StoreAccess.Read);
-            store.File.CanReadNoWait = false;
+            store.File.CanReadCached = false;
             var buffers = Enumerable.Range(0, 10).Select(_ => new byte[content.Length]).ToArray();
             var reads = buffers.Select(buffer => store.ReadAsync(0, buffer).AsTask()).ToArray();
             await store.DisposeAsync();

@@ -21,7 +21,7 @@ public sealed class FileStoreModelTests : IDisposable
         await using var store = await Stores.CreateAsync(_folder["disk"]);
         store.File.CanPunchHoles = host is not ("no hole punching" or "neither");
         store.File.CanZeroRanges = host is not ("no zeroing of ranges" or "neither");
-        store.File.CanReadNoWait = host != "no cached reads";
+        store.File.CanReadCached = host != "no cached reads";
         await store.SetLengthAsync(Length);
         var random = new Random(7);
         for (var step = 0; step < 600; step++)

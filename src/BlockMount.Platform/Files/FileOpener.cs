@@ -89,11 +89,15 @@ internal static unsafe class FileOpener
             FileFacts facts;
             var result = Shim.FactsOfDescriptor(descriptor, &facts);
             uint sector = 1;
+            var inMemory = false;
             if (result == 0)
             {
                 CheckType(path, facts.Type, options);
                 ulong ignored;
-                result = facts.Type == FileType.BlockDevice ? Shim.BlockSize(descriptor, &ignored, &sector) : 0;
+                result = facts.Type == FileType.BlockDevice
+                    ? Shim.BlockSize(descriptor, &ignored, &sector)
+                    : Shim.IsInMemory(descriptor);
+                inMemory = result > 0;
             }
 
             if (result < 0)
@@ -108,7 +112,7 @@ internal static unsafe class FileOpener
                 { Path = path };
             }
 
-            return new(handle, path, facts, sector);
+            return new(handle, path, facts, sector, inMemory);
         }
         finally
         {

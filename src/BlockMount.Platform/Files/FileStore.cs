@@ -81,7 +81,7 @@ public sealed class FileStore : ByteStore
     protected override unsafe ValueTask ReadCoreAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         var done = 0;
-        if (_file.CanReadNoWait && !buffer.IsEmpty)
+        if (_file.CanReadCached && !buffer.IsEmpty)
         {
             long result;
 
@@ -109,7 +109,7 @@ public sealed class FileStore : ByteStore
             }
             else if (result < 0 && HostErrors.IsUnsupported(result))
             {
-                _file.CanReadNoWait = false;
+                _file.CanReadCached = false;
             }
         }
 

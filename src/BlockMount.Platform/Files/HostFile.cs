@@ -9,7 +9,7 @@ namespace BlockMount.Platform.Files;
 /// is remembered and not asked again.
 /// </summary>
 /// <remarks>Unsafe code here is safe because every buffer is pinned, by the caller or a <c>fixed</c>, for the length it is used with.</remarks>
-internal sealed unsafe class HostFile(DescriptorHandle handle, string name, FileFacts facts, uint sector) : IDisposable
+internal sealed unsafe class HostFile(DescriptorHandle handle, string name, FileFacts facts, uint sector, bool inMemory) : IDisposable
 {
     private const int ZeroPieceBytes = 1 << 20;
     private static readonly byte[] ZeroPiece = GC.AllocateArray<byte>(ZeroPieceBytes, pinned: true);
@@ -25,8 +25,10 @@ internal sealed unsafe class HostFile(DescriptorHandle handle, string name, File
     /// <summary>Logical sector of a block device in bytes, 1 for a file.</summary>
     public uint Sector { get; } = sector;
 
-    /// <summary>Whether the file system can tell cached bytes from others (RWF_NOWAIT).</summary>
-    public bool CanReadNoWait { get; set; } = true;
+    /// <summary>
+    /// Whether <see cref="ReadCached"/> is of use: the file system tells cached bytes from others (RWF_NOWAIT), or has no others.
+    /// </summary>
+    public bool CanReadCached { get; set; } = true;
 
     public bool CanPunchHoles { get; set; } = true;
 
@@ -68,7 +70,10 @@ internal sealed unsafe class HostFile(DescriptorHandle handle, string name, File
         var descriptor = handle.Enter();
         try
         {
-            return Shim.ReadNoWait(descriptor, buffer, (ulong)length, offset);
+            // tmpfs refuses RWF_NOWAIT, and has no disk to wait for.
+            return inMemory
+                ? Shim.Read(descriptor, buffer, (ulong)length, offset)
+                : Shim.ReadNoWait(descriptor, buffer, (ulong)length, offset);
         }
         finally
         {

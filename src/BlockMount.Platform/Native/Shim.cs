@@ -56,6 +56,10 @@ internal static unsafe partial class Shim
     [LibraryImport(Library, EntryPoint = "bm_fstat")]
     public static partial int FactsOfDescriptor(int descriptor, FileFacts* facts);
 
+    /// <summary>1 when reading never waits for a disk, else 0.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_in_memory")]
+    public static partial int IsInMemory(int descriptor);
+
     [LibraryImport(Library, EntryPoint = "bm_block_size")]
     public static partial int BlockSize(int descriptor, ulong* bytes, uint* sector);
 

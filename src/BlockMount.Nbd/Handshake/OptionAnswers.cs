@@ -1,0 +1,208 @@
+using System.Text;
+using BlockMount.Nbd.Wire;
+using static BlockMount.Nbd.NbdConstants;
+
+namespace BlockMount.Nbd.Handshake;
+
+/// <summary>Answers the options of a fixed newstyle client ("Option types"), and holds what they have agreed on so far.</summary>
+internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer)
+{
+    private readonly MetaContextAnswers _contexts = new(writer);
+
+    /// <summary>Whether the client asked for structured replies.</summary>
+    public bool Structured { get; private set; }
+
+    /// <summary>Set when the handshake is over.</summary>
+    public NbdSession? Session { get; private set; }
+
+    /// <summary>Answers one option with its whole payload; false when the client ends the session.</summary>
+    public bool Answer(uint option, ReadOnlySpan<byte> payload)
+    {
+        if (option == NBD_OPT_ABORT)
+        {
+            writer.Ack(option);
+            return false;
+        }
+
+        if (host.IsStopping)
+        {
+            writer.Error(option, NBD_REP_ERR_SHUTDOWN, "The server is stopping.");
+            return true;
+        }
+
+        switch (option)
+        {
+            case NBD_OPT_LIST:
+                List(payload);
+                break;
+            case NBD_OPT_STARTTLS:
+                StartTls(payload);
+                break;
+            case NBD_OPT_INFO or NBD_OPT_GO:
+                InfoOrGo(option, payload);
+                break;
+            case NBD_OPT_STRUCTURED_REPLY:
+                StructuredReply(payload);
+                break;
+            case NBD_OPT_LIST_META_CONTEXT or NBD_OPT_SET_META_CONTEXT:
+                _contexts.Answer(option, payload, Structured, Find, Unknown);
+                break;
+            default:
+                writer.Error(option, NBD_REP_ERR_UNSUP, $"Option {option} is not supported.");
+                break;
+        }
+
+        return true;
+    }
+
+    /// <summary>Refuses an option whose payload was too long to look at; false when the client ends the session.</summary>
+    public bool TooLong(uint option)
+    {
+        if (option == NBD_OPT_SET_META_CONTEXT)
+        {
+            _contexts.Clear();
+        }
+
+        switch (option)
+        {
+            case NBD_OPT_ABORT:
+                writer.Ack(option);
+                return false;
+            case NBD_OPT_LIST or NBD_OPT_STARTTLS or NBD_OPT_STRUCTURED_REPLY:
+                writer.Error(option, NBD_REP_ERR_INVALID, $"Option {option} has no payload.");
+                return true;
+            case NBD_OPT_INFO or NBD_OPT_GO or NBD_OPT_LIST_META_CONTEXT or NBD_OPT_SET_META_CONTEXT:
+                writer.Error(option, NBD_REP_ERR_TOO_BIG, $"Option {option} may have {Negotiation.MaxOptionPayload} bytes of payload.");
+                return true;
+            default:
+                writer.Error(option, NBD_REP_ERR_UNSUP, $"Option {option} is not supported.");
+                return true;
+        }
+    }
+
+    /// <summary>The export of exactly that name, or the first one for the empty name.</summary>
+    public NbdExport? Find(string name)
+    {
+        foreach (var export in host.Exports)
+        {
+            if (string.Equals(export.Name, name, StringComparison.Ordinal))
+            {
+                return export;
+            }
+        }
+
+        return name.Length == 0 && host.Exports.Count > 0 ? host.Exports[0] : null;
+    }
+
+    public void Choose(NbdExport export, string name) =>
+        Session = new NbdSession(export, Structured, Structured ? _contexts.SelectedFor(name) : NbdMetaContexts.None);
+
+    private void List(ReadOnlySpan<byte> payload)
+    {
+        if (!payload.IsEmpty)
+        {
+            writer.Error(NBD_OPT_LIST, NBD_REP_ERR_INVALID, "LIST has no payload.");
+            return;
+        }
+
+        foreach (var export in host.Exports)
+        {
+            writer.Server(NBD_OPT_LIST, export.Name, export.Description);
+        }
+
+        writer.Ack(NBD_OPT_LIST);
+    }
+
+    private void StartTls(ReadOnlySpan<byte> payload)
+    {
+        if (payload.IsEmpty)
+        {
+            writer.Error(NBD_OPT_STARTTLS, NBD_REP_ERR_POLICY, "TLS is not configured.");
+        }
+        else
+        {
+            writer.Error(NBD_OPT_STARTTLS, NBD_REP_ERR_INVALID, "STARTTLS has no payload.");
+        }
+    }
+
+    private void StructuredReply(ReadOnlySpan<byte> payload)
+    {
+        if (!payload.IsEmpty)
+        {
+            writer.Error(NBD_OPT_STRUCTURED_REPLY, NBD_REP_ERR_INVALID, "STRUCTURED_REPLY has no payload.");
+            return;
+        }
+
+        Structured = true;
+        writer.Ack(NBD_OPT_STRUCTURED_REPLY);
+    }
+
+    private void InfoOrGo(uint option, ReadOnlySpan<byte> payload)
+    {
+        var reader = new OptionReader(payload);
+        if (!reader.TryString(out var name) || !reader.TryU16(out var count) || reader.Left != 2 * count)
+        {
+            writer.Error(option, NBD_REP_ERR_INVALID, "The name or the list of information requests is malformed.");
+            return;
+        }
+
+        if (Find(name) is not { } export)
+        {
+            Unknown(option, name);
+            return;
+        }
+
+        bool wantsName = false, wantsDescription = false;
+        while (reader.TryU16(out var information))
+        {
+            wantsName |= information == NBD_INFO_NAME;
+            wantsDescription |= information == NBD_INFO_DESCRIPTION;
+        }
+
+        if (option == NBD_OPT_GO && host.TryAdmit() is { } refusal)
+        {
+            writer.Error(option, NBD_REP_ERR_POLICY, refusal);
+            return;
+        }
+
+        writer.InfoExport(option, (ulong)export.Size, export.TransmissionFlags(Structured, host.MultiConnection));
+
+        // Sent without being asked: the device enforces its alignment and payloads have a limit.
+        writer.InfoBlockSize(option, export.MinimumBlockSize, export.PreferredBlockSize, MaxPayload);
+        if (wantsName)
+        {
+            writer.InfoText(option, NBD_INFO_NAME, export.Name);
+        }
+
+        if (wantsDescription && export.Description.Length > 0)
+        {
+            writer.InfoText(option, NBD_INFO_DESCRIPTION, export.Description);
+        }
+
+        writer.Ack(option);
+        if (option == NBD_OPT_GO)
+        {
+            Choose(export, name);
+        }
+    }
+
+    private void Unknown(uint option, string name) =>
+        writer.Error(option, NBD_REP_ERR_UNKNOWN, $"No export is called \"{Shown(name)}\".");
+
+    /// <summary>A name from the wire as it may stand in a sentence: short, and without anything a terminal would obey.</summary>
+    private static string Shown(string name)
+    {
+        var shown = new StringBuilder();
+        foreach (var rune in name.EnumerateRunes())
+        {
+            if (shown.Length >= 80)
+            {
+                return shown.Append('…').ToString();
+            }
+
+            shown.Append(Rune.IsControl(rune) ? "?" : rune.ToString());
+        }
+
+        return shown.ToString();
+    }
+}

@@ -1,0 +1,87 @@
+using System.Numerics;
+using System.Text;
+using BlockMount.Core.Devices;
+using static BlockMount.Nbd.NbdConstants;
+
+namespace BlockMount.Nbd;
+
+/// <summary>A device under a name that clients can ask for. The export does not own the device.</summary>
+public sealed class NbdExport
+{
+    private readonly string _description = "";
+    private string? _writeRefusal;
+
+    /// <param name="name">UTF-8 length 0 to 4096 bytes, without NUL; compared byte for byte.</param>
+    /// <param name="device">Outlives every connection to the export.</param>
+    /// <exception cref="ArgumentException">The name cannot be said in the protocol.</exception>
+    public NbdExport(string name, BlockDevice device)
+    {
+        CheckString(name, nameof(name));
+        Name = name;
+        Device = device;
+    }
+
+    public string Name { get; }
+
+    public BlockDevice Device { get; }
+
+    /// <summary>Free text for humans; UTF-8 length 0 to 4096 bytes, without NUL.</summary>
+    public string Description
+    {
+        get => _description;
+        init
+        {
+            CheckString(value, nameof(value));
+            _description = value;
+        }
+    }
+
+    /// <summary>Whether discards reach the device. When false, TRIM is neither advertised nor accepted.</summary>
+    public bool Trim { get; init; }
+
+    /// <summary>Whether the <c>qemu:allocation-depth</c> context is offered.</summary>
+    public bool AllocationDepth { get; init; }
+
+    /// <summary>Bytes a client can reach: the device's length down to a multiple of its alignment.</summary>
+    public long Size => Device.Length & ~((long)Device.Alignment - 1);
+
+    /// <summary>The sentence with which writes and flushes are refused after an error nobody foresaw; null while all is well.</summary>
+    public string? WriteRefusal => Volatile.Read(ref _writeRefusal);
+
+    /// <summary>The contexts a client may select.</summary>
+    public NbdMetaContexts Contexts => NbdMetaContexts.BaseAllocation | (AllocationDepth ? NbdMetaContexts.AllocationDepth : 0);
+
+    /// <summary>Smallest multiple of offsets and lengths, in bytes: a power of two, 1 to 65536.</summary>
+    public uint MinimumBlockSize => (uint)Device.Alignment;
+
+    /// <summary>Request size that costs least, in bytes: a power of two, at least 512 and the minimum, at most 32 MiB.</summary>
+    public uint PreferredBlockSize => Math.Min(
+        BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(Device.PreferredSize, Math.Max(512, Device.Alignment), MaxPayload)), MaxPayload);
+
+    /// <summary>The transmission flags as they go over the wire.</summary>
+    /// <param name="structured">Structured replies were negotiated (the kernel's client never does).</param>
+    /// <param name="multiConnection">Several connections may be open at the same time.</param>
+    public ushort TransmissionFlags(bool structured, bool multiConnection = true)
+    {
+        var flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_CACHE;
+        flags |= Device.IsReadOnly ? NBD_FLAG_READ_ONLY : NBD_FLAG_SEND_WRITE_ZEROES;
+        flags |= Trim && !Device.IsReadOnly ? NBD_FLAG_SEND_TRIM : 0;
+        flags |= structured ? NBD_FLAG_SEND_DF : 0;
+        flags |= multiConnection ? NBD_FLAG_CAN_MULTI_CONN : 0;
+        return (ushort)flags;
+    }
+
+    /// <summary>Refuses every later write and flush on every connection: what is on disk is no longer known to be right.</summary>
+    internal void RefuseWrites(Exception cause) => Interlocked.CompareExchange(
+        ref _writeRefusal,
+        $"{Device.Name}: writes are refused since an unexpected error ({cause.GetType().Name}: {cause.Message}).",
+        null);
+
+    private static void CheckString(string value, string parameter)
+    {
+        if (value.Contains('\0', StringComparison.Ordinal) || Encoding.UTF8.GetByteCount(value) > MaxStringLength)
+        {
+            throw new ArgumentException($"An NBD string has at most {MaxStringLength} bytes of UTF-8 and no NUL.", parameter);
+        }
+    }
+}

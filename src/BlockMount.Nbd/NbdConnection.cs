@@ -1,0 +1,198 @@
+using System.Buffers;
+using System.Net.Sockets;
+using BlockMount.Nbd.Handshake;
+using BlockMount.Nbd.Transmission;
+using Microsoft.Extensions.Logging;
+
+namespace BlockMount.Nbd;
+
+/// <summary>One client from accept to close, on one thread with blocking calls: handshake, requests, and the orderly end.</summary>
+internal sealed class NbdConnection : INegotiationHost
+{
+    private readonly NbdServer _server;
+    private readonly Socket _socket;
+    private readonly SocketWriter _writer;
+    private readonly ILogger _log;
+    private readonly DateTimeOffset _since = DateTimeOffset.UtcNow;
+    private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly string _peer;
+    private NbdSession? _session;
+    private volatile RequestLoop? _loop;
+    private ReceiveBuffer? _input;
+    private bool _isAdmitted;
+    private volatile bool _stopping;
+
+    /// <param name="server">Where exports, options and places come from.</param>
+    /// <param name="id">Unique within the server.</param>
+    /// <param name="socket">Connected and blocking; owned from here on.</param>
+    /// <param name="session">What was agreed elsewhere; null for a client that still has to shake hands.</param>
+    /// <param name="log">For what happens to this client.</param>
+    public NbdConnection(NbdServer server, long id, Socket socket, NbdSession? session, ILogger log)
+    {
+        _server = server;
+        _socket = socket;
+        _session = session;
+        _log = log;
+        _writer = new SocketWriter(socket);
+        _peer = PeerName.Of(socket);
+        Id = id;
+    }
+
+    public long Id { get; }
+
+    /// <summary>Completes when the socket is closed and the thread has nothing left to do.</summary>
+    public Task Closed => _closed.Task;
+
+    /// <summary>What is known about the client; null during the handshake.</summary>
+    public NbdClientInfo? Info => _session is { } session && _loop is { } loop && _input is { } input
+        ? new NbdClientInfo(
+            Id, _peer, session.Export.Name, _since, loop.Requests, loop.Pending, input.BytesReceived, _writer.BytesSent)
+        : null;
+
+    IReadOnlyList<NbdExport> INegotiationHost.Exports => _server.Exports;
+
+    bool INegotiationHost.MultiConnection => _server.Options.MaxConnections > 1;
+
+    bool INegotiationHost.IsStopping => _stopping;
+
+    public void Start() => new Thread(Run) { IsBackground = true, Name = "nbd client" }.Start();
+
+    /// <summary>Finishes what has started, refuses what has not, and closes.</summary>
+    public void Stop()
+    {
+        _stopping = true;
+        _loop?.Stop();
+
+        // Wakes a receive that waits for the client.
+        _writer.Shutdown(SocketShutdown.Receive);
+    }
+
+    /// <summary>Closes at once; operations that have started still finish, unanswered.</summary>
+    public void Abort() => _writer.Abort();
+
+    string? INegotiationHost.TryAdmit()
+    {
+        var refusal = _server.TryAdmit();
+        _isAdmitted = refusal is null;
+        return refusal;
+    }
+
+    private void Run()
+    {
+        Guarded(Serve);
+        var info = Info;
+        _socket.Dispose();
+        _server.ConnectionEnded(this, _isAdmitted);
+        if (info is not null)
+        {
+            Guarded(() => _server.Options.ClientLeft?.Invoke(info));
+        }
+
+        _closed.SetResult();
+    }
+
+    /// <summary>An exception that left the thread would end the process and every other client with it.</summary>
+    private void Guarded(Action part)
+    {
+        try
+        {
+            part();
+        }
+        catch (Exception e)
+        {
+            _log.LogError(e, "Client {Peer}: the connection failed unexpectedly.", _peer);
+        }
+    }
+
+    private void Serve()
+    {
+        if (!_socket.AddressFamily.Equals(AddressFamily.Unix))
+        {
+            _socket.NoDelay = true;
+            _socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, optionValue: true);
+        }
+
+        using var input = new ReceiveBuffer(_socket, _server.Pool);
+        _input = input;
+        _session ??= Negotiate(input);
+        _server.HandshakeEnded(this);
+        if (_session is null)
+        {
+            return;
+        }
+
+        _socket.SendTimeout = 0;
+        _socket.ReceiveTimeout = Milliseconds(_server.Options.ProgressTimeout);
+        var loop = new RequestLoop(_session, input, _writer, _server.Pool, _server.Options, _log);
+        _loop = loop;
+        if (_stopping)
+        {
+            loop.Stop();
+        }
+
+        _log.LogInformation("Client {Peer}: connected to export {Export}.", _peer, _session.Export.Name);
+        using (loop)
+        {
+            loop.Run();
+        }
+
+        _log.LogInformation(
+            "Client {Peer}: left export {Export} after {Requests} requests{Reason}.",
+            _peer, _session.Export.Name, loop.Requests, loop.EndReason is { } reason ? $" ({reason})" : "");
+        DropUnread(input);
+    }
+
+    private NbdSession? Negotiate(ReceiveBuffer input)
+    {
+        var output = new ArrayBufferWriter<byte>(512);
+        var negotiation = new Negotiation(this, output);
+        var deadline = Environment.TickCount64 + Milliseconds(_server.Options.HandshakeLimit);
+        while (true)
+        {
+            var state = negotiation.Advance(input.Unread, out var consumed);
+            input.Consume(consumed);
+            var left = deadline - Environment.TickCount64;
+            if (left <= 0)
+            {
+                _log.LogDebug("Client {Peer}: the handshake took too long.", _peer);
+                return null;
+            }
+
+            // Both are set again each time, so that the deadline holds for all of the handshake and not for each step.
+            _socket.SendTimeout = _socket.ReceiveTimeout = (int)left;
+            _writer.Send(output.WrittenSpan);
+            output.ResetWrittenCount();
+            if (state != NegotiationState.NeedsMore)
+            {
+                _log.LogDebug("Client {Peer}: the handshake ended ({Reason}).", _peer, negotiation.CloseReason ?? "agreed");
+                return negotiation.Session;
+            }
+
+            if (input.Receive(NbdConstants.OptionHeaderSize + Negotiation.MaxOptionPayload) != ReceiveResult.Data)
+            {
+                return null;
+            }
+        }
+    }
+
+    /// <summary>Closing a socket with unread bytes resets it, which could take replies on their way with it.</summary>
+    private void DropUnread(ReceiveBuffer input)
+    {
+        _writer.Shutdown(SocketShutdown.Send);
+        if (_writer.IsBroken)
+        {
+            return;
+        }
+
+        for (var rounds = 0; rounds < 64 && _socket.Available > 0; rounds++)
+        {
+            input.Consume(input.Unread.Length);
+            if (input.Receive(1) != ReceiveResult.Data)
+            {
+                return;
+            }
+        }
+    }
+
+    private static int Milliseconds(TimeSpan time) => (int)Math.Clamp(time.TotalMilliseconds, 1, int.MaxValue);
+}

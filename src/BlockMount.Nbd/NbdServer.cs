@@ -1,0 +1,247 @@
+using System.Net.Sockets;
+using BlockMount.Nbd.Handshake;
+using BlockMount.Nbd.Transmission;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace BlockMount.Nbd;
+
+/// <summary>
+/// Serves exports to the clients of any number of listening sockets. Clients in the handshake have few places of their own, so that
+/// connections which say nothing never keep out one that does.
+/// </summary>
+public sealed class NbdServer : IAsyncDisposable
+{
+    private readonly Lock _lock = new();
+    private readonly ILogger _log;
+    private readonly CancellationTokenSource _stop = new();
+    private readonly List<Task> _acceptLoops = [];
+    private readonly Dictionary<long, NbdConnection> _connections = [];
+    private readonly List<NbdConnection> _handshakes = [];
+    private int _admitted;
+    private long _lastId;
+    private bool _isStopping;
+
+    /// <param name="exports">At least one; the first is also the default, unless one has the empty name. Names differ.</param>
+    /// <param name="options">Limits; null for the defaults.</param>
+    /// <param name="log">What happens to clients; null for nowhere.</param>
+    public NbdServer(IEnumerable<NbdExport> exports, NbdServerOptions? options = null, ILogger<NbdServer>? log = null)
+    {
+        Exports = [.. exports];
+        Options = options ?? new NbdServerOptions();
+        _log = log ?? NullLogger<NbdServer>.Instance;
+        ArgumentOutOfRangeException.ThrowIfZero(Exports.Count, nameof(exports));
+        ArgumentOutOfRangeException.ThrowIfLessThan(Options.MaxConnections, 1, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfLessThan(Options.MaxHandshakes, 1, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfLessThan(Options.MaxRequestsInFlight, 1, nameof(options));
+        if (Exports.Select(e => e.Name).Distinct(StringComparer.Ordinal).Count() != Exports.Count)
+        {
+            throw new ArgumentException("Two exports have the same name.", nameof(exports));
+        }
+    }
+
+    public IReadOnlyList<NbdExport> Exports { get; }
+
+    public NbdServerOptions Options { get; }
+
+    /// <summary>The clients past the handshake, oldest first.</summary>
+    public IReadOnlyList<NbdClientInfo> Clients
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return [.. _connections.Values.Select(c => c.Info).OfType<NbdClientInfo>().OrderBy(c => c.Id)];
+            }
+        }
+    }
+
+    /// <summary>All connections, those in the handshake as well.</summary>
+    public int OpenConnections
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _connections.Count;
+            }
+        }
+    }
+
+    internal PinnedBufferPool Pool { get; } = new();
+
+    /// <summary>Accepts clients from a listening socket until the server stops. The socket stays the caller's.</summary>
+    public void Listen(Socket listener)
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_isStopping, this);
+            _acceptLoops.Add(Task.Run(() => AcceptAsync(listener, _stop.Token)));
+        }
+    }
+
+    /// <summary>Serves a connected socket, which the server owns from here on, beginning with the handshake.</summary>
+    /// <returns>Completes when the connection is closed.</returns>
+    public Task Serve(Socket connected) => Start(connected, session: null);
+
+    /// <summary>
+    /// Serves a connected socket, which the server owns from here on, without a handshake: simple replies to requests for the export, as
+    /// a kernel expects from the other end of a socket pair.
+    /// </summary>
+    /// <returns>Completes when the connection is closed.</returns>
+    public Task Serve(Socket connected, NbdExport export) =>
+        Start(connected, new NbdSession(export, Structured: false, NbdMetaContexts.None));
+
+    /// <summary>
+    /// Takes no more clients, lets what is under way finish and be answered, refuses the rest with ESHUTDOWN, and closes all connections.
+    /// Flushes nothing: that is for the owner of the devices to do next.
+    /// </summary>
+    /// <param name="deadline">When cancelled, connections are closed without waiting for the device or for clients that do not read.</param>
+    public async Task StopAsync(CancellationToken deadline = default)
+    {
+        NbdConnection[] connections;
+        lock (_lock)
+        {
+            _isStopping = true;
+            connections = [.. _connections.Values];
+        }
+
+        await _stop.CancelAsync();
+        await Task.WhenAll(_acceptLoops);
+        foreach (var connection in connections)
+        {
+            connection.Stop();
+        }
+
+        var all = Task.WhenAll(connections.Select(c => c.Closed));
+        try
+        {
+            await all.WaitAsync(deadline);
+        }
+        catch (OperationCanceledException)
+        {
+            _log.LogWarning("Connections are closed with {Count} clients unfinished.", connections.Count(c => !c.Closed.IsCompleted));
+            foreach (var connection in connections)
+            {
+                connection.Abort();
+            }
+        }
+    }
+
+    /// <summary>Stops, giving clients 10 seconds.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(10));
+        await StopAsync(deadline.Token);
+        _stop.Dispose();
+    }
+
+    internal string? TryAdmit()
+    {
+        lock (_lock)
+        {
+            if (_admitted >= Options.MaxConnections)
+            {
+                return $"This server already serves {_admitted} clients, as many as it may.";
+            }
+
+            _admitted++;
+            return null;
+        }
+    }
+
+    internal void HandshakeEnded(NbdConnection connection)
+    {
+        lock (_lock)
+        {
+            _handshakes.Remove(connection);
+        }
+    }
+
+    internal void ConnectionEnded(NbdConnection connection, bool wasAdmitted)
+    {
+        lock (_lock)
+        {
+            _handshakes.Remove(connection);
+            _connections.Remove(connection.Id);
+            _admitted -= wasAdmitted ? 1 : 0;
+        }
+    }
+
+    private Task Start(Socket socket, NbdSession? session)
+    {
+        NbdConnection connection;
+        NbdConnection? oldest = null;
+        lock (_lock)
+        {
+            if (_isStopping)
+            {
+                socket.Dispose();
+                return Task.CompletedTask;
+            }
+
+            connection = new NbdConnection(this, ++_lastId, socket, session, _log);
+            _connections.Add(connection.Id, connection);
+            if (session is null)
+            {
+                if (_handshakes.Count >= Options.MaxHandshakes)
+                {
+                    oldest = _handshakes[0];
+                    _handshakes.RemoveAt(0);
+                }
+
+                _handshakes.Add(connection);
+            }
+        }
+
+        oldest?.Abort();
+        connection.Start();
+        return connection.Closed;
+    }
+
+    private async Task AcceptAsync(Socket listener, CancellationToken cancellationToken)
+    {
+        var isShort = false;
+        while (!cancellationToken.IsCancellationRequested)
+        {
+            try
+            {
+                var socket = await listener.AcceptAsync(cancellationToken);
+                isShort = false;
+                _ = Start(socket, session: null);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+            catch (ObjectDisposedException)
+            {
+                return;
+            }
+            catch (SocketException e)
+            {
+                // Out of descriptors or memory, mostly: clients wait in the backlog until some are free again.
+                if (!isShort)
+                {
+                    _log.LogWarning("A client could not be accepted ({Error}); trying again.", e.SocketErrorCode);
+                }
+
+                isShort = true;
+                DropOldestHandshake();
+                await Task.Delay(50, CancellationToken.None);
+            }
+        }
+    }
+
+    /// <summary>Gives a descriptor back that nobody may ever use.</summary>
+    private void DropOldestHandshake()
+    {
+        NbdConnection? oldest;
+        lock (_lock)
+        {
+            oldest = _handshakes.FirstOrDefault();
+        }
+
+        oldest?.Abort();
+    }
+}

@@ -1,0 +1,26 @@
+namespace BlockMount.Nbd;
+
+/// <summary>Limits and deadlines of an <see cref="NbdServer"/>.</summary>
+public sealed record NbdServerOptions
+{
+    /// <summary>Clients past the handshake at the same time, at least 1; with 1, several connections of one client are not announced as safe.</summary>
+    public int MaxConnections { get; init; } = 64;
+
+    /// <summary>Connections that are still in the handshake, at least 1; a new one takes the place of the oldest.</summary>
+    public int MaxHandshakes { get; init; } = 32;
+
+    /// <summary>From the connection to the end of the handshake, however busy the client is meanwhile.</summary>
+    public TimeSpan HandshakeLimit { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How long a client may send nothing in the middle of a request.</summary>
+    public TimeSpan ProgressTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Requests of one connection that wait for the device or for the client to read, at least 1.</summary>
+    public int MaxRequestsInFlight { get; init; } = 128;
+
+    /// <summary>Their data in bytes; a single request may always start.</summary>
+    public long MaxBytesInFlight { get; init; } = 64L << 20;
+
+    /// <summary>Called, on the connection's thread, when a client that was past the handshake is gone.</summary>
+    public Action<NbdClientInfo>? ClientLeft { get; init; }
+}

@@ -1,0 +1,66 @@
+using BlockMount.Core.Errors;
+using BlockMount.Nbd.Handshake;
+using BlockMount.Nbd.Wire;
+using Microsoft.Extensions.Logging;
+using static BlockMount.Nbd.NbdConstants;
+
+namespace BlockMount.Nbd.Transmission;
+
+/// <summary>Puts replies without data into a <see cref="ReplyBuffer"/>; usable by the receiving and the sending thread, each with its own.</summary>
+internal sealed class Answers(NbdSession session, ILogger log)
+{
+    private const int MostLogged = 20;
+
+    private int _failures;
+
+    public void Success(ReplyBuffer replies, in RequestHeader request)
+    {
+        var reply = replies.ReserveSpan(ChunkHeaderSize);
+        replies.Commit(ReplyWriter.Success(reply, session.Structured, request));
+    }
+
+    /// <summary>Refuses a request that the client had no right to make; not logged, a client could fill the disk with it.</summary>
+    public void Refusal(ReplyBuffer replies, in RequestHeader request, uint error, string sentence)
+    {
+        var reply = replies.ReserveSpan(ReplyWriter.MaxErrorSize);
+        replies.Commit(ReplyWriter.Error(reply, session.Structured, request.Cookie, error, sentence));
+    }
+
+    /// <summary>Answers for a device that failed. Kernels turn every value into EIO, so the reason is also logged here.</summary>
+    public void Failure(ReplyBuffer replies, in RequestHeader request, Exception error)
+    {
+        if (!NbdErrors.IsExpected(error))
+        {
+            session.Export.RefuseWrites(error);
+            log.LogError(
+                error, "Export {Export}: command {Type} of {Length} bytes at {Offset} failed unexpectedly; writes are refused from now on.",
+                session.Export.Name, request.Type, request.Length, request.Offset);
+        }
+        else
+        {
+            LogFailure(request, error);
+        }
+
+        var isWrite = request.Type is NBD_CMD_WRITE or NBD_CMD_WRITE_ZEROES;
+        Refusal(replies, request, NbdErrors.ToErrno(error, isWrite), error.Message);
+    }
+
+    public static void Status(ReplyBuffer replies, in RequestHeader request, BlockStatus status)
+    {
+        var size = status.ReplySize;
+        status.Write(replies.ReserveSpan(size), request.Cookie);
+        replies.Commit(size);
+    }
+
+    private void LogFailure(in RequestHeader request, Exception error)
+    {
+        var failures = Interlocked.Increment(ref _failures);
+        if (failures <= MostLogged)
+        {
+            log.LogWarning(
+                "Export {Export}: command {Type} of {Length} bytes at {Offset} failed ({Kind}): {Message}{More}",
+                session.Export.Name, request.Type, request.Length, request.Offset, ((DiskException)error).Kind, error.Message,
+                failures == MostLogged ? " Further failures of this connection are not logged." : "");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+using BlockMount.Nbd.Wire;
+
+namespace BlockMount.Nbd.Transmission;
+
+/// <summary>
+/// The requests of one connection whose operation is not done, within limits, and the thread that sends their replies as they
+/// complete. The thread exists only once an operation has been pending.
+/// </summary>
+/// <remarks>
+/// A completion only links the request into a list, on whatever thread the device completes: a client that does not read then blocks
+/// the connection's own two threads at most, never a device's completion thread that other connections wait for. A request counts as
+/// in flight until its reply is sent, so a client that reads nothing stops the receiving thread in <see cref="WaitForRoom"/>.
+/// </remarks>
+internal sealed class PendingReplies(
+    SocketWriter writer, PinnedBufferPool pool, Answers answers, bool structured, int maxRequests, long maxBytes)
+{
+    /// <summary>Data up to this many bytes is copied to leave with other replies; more is sent from where it lies.</summary>
+    private const int MostCopied = 16 << 10;
+
+    private readonly object _lock = new();
+    private readonly Stack<PendingRequest> _free = new();
+    private PendingRequest? _first, _last;
+    private Thread? _thread;
+    private int _count;
+    private long _bytes;
+    private bool _isClosing;
+
+    /// <summary>Blocks until a request of that weight may start. A single one may always.</summary>
+    public void WaitForRoom(long bytes, ReplyBuffer replies)
+    {
+        // Only this thread adds, so a count of 0 stays 0 and a sum that leaves room only shrinks.
+        if (Volatile.Read(ref _count) == 0)
+        {
+            return;
+        }
+
+        lock (_lock)
+        {
+            if (HasRoom(bytes))
+            {
+                return;
+            }
+        }
+
+        replies.Flush();
+        lock (_lock)
+        {
+            while (!HasRoom(bytes))
+            {
+                Monitor.Wait(_lock);
+            }
+        }
+    }
+
+    /// <summary>Takes over a request whose operation was started and has not completed.</summary>
+    public void Add(in RequestHeader request, in ValueTask operation, in OperationState state, int weight)
+    {
+        PendingRequest? pending;
+        lock (_lock)
+        {
+            _count++;
+            _bytes += weight;
+            _free.TryPop(out pending);
+        }
+
+        if (_thread is null)
+        {
+            _thread = new Thread(SendReplies) { IsBackground = true, Name = "nbd replies" };
+            _thread.Start();
+        }
+
+        pending ??= new PendingRequest(this);
+        pending.Set(request, state, weight);
+        pending.Await(operation);
+    }
+
+    /// <summary>Called by the device when an operation has completed.</summary>
+    public void Completed(PendingRequest request)
+    {
+        lock (_lock)
+        {
+            if (_last is null)
+            {
+                _first = request;
+                Monitor.PulseAll(_lock);
+            }
+            else
+            {
+                _last.Next = request;
+            }
+
+            _last = request;
+        }
+    }
+
+    /// <summary>Blocks until everything is answered, or dropped when the client is gone.</summary>
+    public void Drain()
+    {
+        lock (_lock)
+        {
+            _isClosing = true;
+            Monitor.PulseAll(_lock);
+        }
+
+        _thread?.Join();
+    }
+
+    /// <summary>Operations that have not been answered.</summary>
+    public int Count => Volatile.Read(ref _count);
+
+    private bool HasRoom(long bytes) => _count == 0 || (_count < maxRequests && bytes <= maxBytes - _bytes);
+
+    private void SendReplies()
+    {
+        using var replies = new ReplyBuffer(writer, pool);
+        while (TakeCompleted() is { } first)
+        {
+            for (var request = first; request is not null; request = request.Next)
+            {
+                Answer(request, replies);
+            }
+
+            replies.Flush();
+            Recycle(first);
+        }
+    }
+
+    private PendingRequest? TakeCompleted()
+    {
+        lock (_lock)
+        {
+            while (_first is null && !(_isClosing && _count == 0))
+            {
+                Monitor.Wait(_lock);
+            }
+
+            var first = _first;
+            _first = _last = null;
+            return first;
+        }
+    }
+
+    private void Answer(PendingRequest pending, ReplyBuffer replies)
+    {
+        var request = pending.Request;
+        var state = pending.State;
+        if (pending.TakeResult() is { } error)
+        {
+            answers.Failure(replies, request, error);
+        }
+        else if (state.Status is { } status)
+        {
+            Answers.Status(replies, request, status);
+        }
+        else if (state.Reply is { } buffer)
+        {
+            var slot = buffer.Span(state.ReplyOffset, state.ReplySize);
+            ReplyWriter.ReadHeader(slot, structured, request);
+            Send(slot, replies);
+        }
+        else
+        {
+            answers.Success(replies, request);
+        }
+
+        pending.Release();
+    }
+
+    private void Send(ReadOnlySpan<byte> reply, ReplyBuffer replies)
+    {
+        if (reply.Length <= MostCopied)
+        {
+            reply.CopyTo(replies.ReserveSpan(reply.Length));
+            replies.Commit(reply.Length);
+        }
+        else
+        {
+            replies.Flush();
+            writer.Send(reply);
+        }
+    }
+
+    private void Recycle(PendingRequest? request)
+    {
+        lock (_lock)
+        {
+            while (request is not null)
+            {
+                var next = request.Next;
+                request.Next = null;
+                _count--;
+                _bytes -= request.Weight;
+                _free.Push(request);
+                request = next;
+            }
+
+            Monitor.PulseAll(_lock);
+        }
+    }
+}

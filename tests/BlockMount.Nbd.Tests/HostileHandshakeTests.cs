@@ -124,34 +124,6 @@ public sealed class HostileHandshakeTests
         last.AssertInStep();
     }
 
-    [Fact]
-    public async Task Ten_thousand_connections_leave_no_descriptor_behind()
-    {
-        await using var server = Serve();
-        Storm(server, 100);
-        await TestServer.UntilAsync(() => server.Server.OpenConnections == 0, "the end of the first connections");
-        var before = Descriptors();
-        Storm(server, 10_000);
-        await TestServer.UntilAsync(() => server.Server.OpenConnections == 0, "the end of all connections");
-        await TestServer.UntilAsync(() => Descriptors() <= before + 5, $"giving back descriptors ({before} before)");
-        using var client = server.Go();
-        client.AssertInStep();
-    }
-
-    private static void Storm(TestServer server, int count)
-    {
-        for (var i = 0; i < count; i++)
-        {
-            using var client = server.Connect();
-            if (i % 3 == 0)
-            {
-                client.Greeting();
-            }
-        }
-    }
-
-    private static int Descriptors() => Directory.GetFiles("/proc/self/fd").Length;
-
     private static bool TrySend(RawClient client, byte b)
     {
         try

@@ -50,13 +50,15 @@ internal sealed class RequestLoop : IDisposable
     /// <summary>Why the phase ended, when it was not for a clean disconnect.</summary>
     public string? EndReason { get; private set; }
 
-    /// <summary>Answers requests not started yet with ESHUTDOWN and ends when there is none left; the caller wakes a blocked receive.</summary>
+    /// <summary>
+    /// Answers requests not started yet with ESHUTDOWN. The caller shuts the receiving side down, which ends the phase behind what has arrived.
+    /// </summary>
     public void Stop() => _stopping = true;
 
     /// <summary>Returns when the client disconnects, breaks the protocol or is gone, and everything it asked for is answered.</summary>
     public void Run()
     {
-        while (ExecuteReceived(out var needed) && !_stopping)
+        while (ExecuteReceived(out var needed))
         {
             _replies.Flush();
             if (!Receive(needed))

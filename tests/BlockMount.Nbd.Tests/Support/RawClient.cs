@@ -108,7 +108,10 @@ internal sealed class RawClient : IDisposable
         Send([.. RequestBytes(type, offset, length, flags, cookie), .. payload ?? []]);
 
     /// <summary>One reply. <paramref name="readLength"/> is the data a simple reply carries, which it does not say itself.</summary>
-    public Reply Reply(int readLength = 0)
+    public Reply Reply(int readLength = 0) => Reply(_ => readLength);
+
+    /// <summary>As above, with the length of a simple reply's data told by its cookie.</summary>
+    public Reply Reply(Func<ulong, int> readLength)
     {
         var magic = BinaryPrimitives.ReadUInt32BigEndian(Receive(4));
         if (magic == NBD_SIMPLE_REPLY_MAGIC)
@@ -116,7 +119,7 @@ internal sealed class RawClient : IDisposable
             var rest = Receive(12);
             var error = BinaryPrimitives.ReadUInt32BigEndian(rest);
             var cookie = BinaryPrimitives.ReadUInt64BigEndian(rest.AsSpan(4));
-            return new Reply(true, 0, 0, cookie, error, error == 0 && !Structured ? Receive(readLength) : []);
+            return new Reply(true, 0, 0, cookie, error, error == 0 && !Structured ? Receive(readLength(cookie)) : []);
         }
 
         Assert.Equal(NBD_STRUCTURED_REPLY_MAGIC, magic);

@@ -95,12 +95,25 @@ public sealed class FuseMount : IAsyncDisposable
         {
             throw new DiskException(ErrorKind.HostLacks, "fusermount3 is not installed, and only root mounts without it; install the package fuse3.");
         }
+
+        try
+        {
+            File.OpenHandle("/dev/fuse", FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite).Dispose();
+        }
+        catch (UnauthorizedAccessException error)
+        {
+            throw new DiskException(ErrorKind.AccessDenied, "/dev/fuse may not be opened by this user; let users read and write it (chmod 666 /dev/fuse), or run as root.", error);
+        }
+        catch (IOException error)
+        {
+            throw new DiskException(ErrorKind.HostLacks, $"/dev/fuse cannot be opened ({error.Message}); load the kernel's fuse module (modprobe fuse).", error);
+        }
     }
 
     private static string MountOptions(FuseTree tree, FuseMountOptions options)
     {
-        // auto_unmount leaves the mount to fusermount3, which removes it also after this process was killed. It opens /dev/fuse as
-        // root, so it even works where users may not. Root mounts directly, and needs no helper installed.
+        // auto_unmount lets fusermount3 (from 3.14.1 on) remove the mount also after this process was killed. Root mounts directly, and
+        // needs no helper installed.
         var list = new List<string> { "fsname=blockmount", "subtype=blockmount", "default_permissions", "nosuid", "nodev", "noatime" };
         list.AddRange(tree.IsReadOnly ? ["ro"] : []);
         list.AddRange(options.AllowOther ? ["allow_other"] : []);

@@ -20,7 +20,7 @@ internal static class MountPoint
         var path = Posix.RealPath(directory);
         for (var removed = 0; MountTable.At(path) is { } mount; removed++)
         {
-            if (!IsDead(path))
+            if (!mount.Type.StartsWith("fuse", StringComparison.Ordinal) || !IsDead(path))
             {
                 throw Error(ErrorKind.Busy, path, $"{mount.Type} from {mount.Source} is mounted there already; unmount it or choose another directory.");
             }
@@ -97,7 +97,8 @@ internal static class MountPoint
     {
         try
         {
-            _ = File.GetAttributes(path);
+            // Listing asks the program behind the mount; attributes may come from the kernel's memory long after it has ended.
+            _ = Directory.EnumerateFileSystemEntries(path).FirstOrDefault();
             return false;
         }
         catch (IOException error)

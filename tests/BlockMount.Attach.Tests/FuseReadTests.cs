@@ -63,6 +63,18 @@ public sealed class FuseReadTests
     }
 
     [Fact]
+    public async Task A_name_that_does_not_exist_is_not_found()
+    {
+        await using var files = await MountedFiles.StartAsync(RandomBytes.Device(4096));
+        foreach (var name in new[] { "disk.ra", "disk.raw2", "p1.raw", "disk.raw/x" })
+        {
+            var result = await Peer.RunAsync("cat", [files[name]]);
+            Assert.Equal(1, result.ExitCode);
+            Assert.Matches("No such file or directory|Not a directory", result.Error);
+        }
+    }
+
+    [Fact]
     public async Task A_directory_of_thousands_of_files_is_listed_whole()
     {
         var many = Enumerable.Range(0, 3000).Select(number => new VirtualFile($"a-rather-long-name-of-file-{number}", ReadOnlyMemory<byte>.Empty)).ToList();

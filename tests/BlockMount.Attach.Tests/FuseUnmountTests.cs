@@ -58,6 +58,35 @@ public sealed class FuseUnmountTests
     }
 
     [Fact]
+    public async Task Another_mount_at_the_same_place_is_never_taken_away()
+    {
+        await using var files = await MountedFiles.StartAsync(RandomBytes.Device(1 << 20));
+        await Peer.RunOkAsync("mount", "-t", "tmpfs", "other", files.Mount.MountDirectory);
+        try
+        {
+            var error = await Assert.ThrowsAsync<DiskException>(() => files.Mount.UnmountAsync());
+            Assert.Equal(ErrorKind.Busy, error.Kind);
+            Assert.Contains("tmpfs from other is mounted over it", error.Message, StringComparison.Ordinal);
+        }
+        finally
+        {
+            await Peer.RunOkAsync("umount", files.Mount.MountDirectory);
+        }
+
+        await files.Mount.UnmountAsync();
+        await Peer.RunOkAsync("mount", "-t", "tmpfs", "other", files.Mount.MountDirectory);
+        try
+        {
+            await files.Mount.UnmountAsync();
+            Assert.Equal("tmpfs", MountTable.At(files.Mount.MountDirectory)?.Type);
+        }
+        finally
+        {
+            await Peer.RunOkAsync("umount", files.Mount.MountDirectory);
+        }
+    }
+
+    [Fact]
     public async Task A_request_under_way_is_answered_before_the_mount_ends()
     {
         var device = new FaultyDevice(1 << 20) { Delay = TimeSpan.FromMilliseconds(300) };

@@ -12,10 +12,14 @@ public sealed class FuseMount : IAsyncDisposable
     private const int MostThreads = 64;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly ProgramRunner _run;
+    private readonly string? _device;
 
     private FuseMount(string directory, ProgramRunner run)
     {
         MountDirectory = directory;
+
+        // The number of this very mount: by the time of unmounting the directory may show another one.
+        _device = MountTable.At(directory)?.Device;
         _run = run;
     }
 
@@ -70,7 +74,19 @@ public sealed class FuseMount : IAsyncDisposable
     /// <exception cref="DiskException"><see cref="ErrorKind.Busy"/>, naming who uses it, or the failure of the last flush.</exception>
     public async Task UnmountAsync(bool lazy = false)
     {
-        if (!_ended.Task.IsCompleted && await MountPoint.UnmountAsync(MountDirectory, lazy, Unmounter, _run))
+        if (!_ended.Task.IsCompleted && MountTable.Read().Any(IsThis))
+        {
+            if (MountTable.At(MountDirectory) is { } top && !IsThis(top))
+            {
+                throw new DiskException(ErrorKind.Busy, $"{MountDirectory}: cannot be unmounted, {top.Type} from {top.Source} is mounted over it; unmount that first.") { Path = MountDirectory };
+            }
+
+            if (await MountPoint.UnmountAsync(MountDirectory, lazy, Unmounter, _run))
+            {
+                return;
+            }
+        }
+        else if (lazy && !_ended.Task.IsCompleted)
         {
             return;
         }
@@ -120,6 +136,9 @@ public sealed class FuseMount : IAsyncDisposable
         list.AddRange(Posix.IsRoot ? [] : ["auto_unmount"]);
         return string.Join(',', list);
     }
+
+    private bool IsThis(MountEntry mount) =>
+        string.Equals(mount.Directory, MountDirectory, StringComparison.Ordinal) && string.Equals(mount.Device, _device, StringComparison.Ordinal);
 
     private void Serve(FuseSession session, int threads)
     {

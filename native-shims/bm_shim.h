@@ -114,4 +114,7 @@ BM_EXPORT int32_t bm_error_text(int32_t error, char *buffer, int32_t length);
 BM_EXPORT int32_t bm_io_uring_probe(void);
 BM_EXPORT uint32_t bm_user_id(void);
 
+/* Leaves the terminal: a session of its own, standard input, output and error on /dev/null. Irreversible. */
+BM_EXPORT int32_t bm_detach(void);
+
 #endif

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using BlockMount.Host.Cli;
 using BlockMount.Host.Commands;
 
 // Ctrl+C and SIGTERM cancel the command's work, which then leaves images consistent and cleans up after itself.
@@ -8,7 +9,9 @@ using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
 using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
 using var hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Stop);
 
-return await CommandTree.Create().Parse(args).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null }, stopping.Token);
+var command = CommandTree.Create().Parse(args);
+var code = await command.InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null }, stopping.Token);
+return command.Errors.Count > 0 && code != 0 ? ExitCode.Usage : code;
 
 void Stop(PosixSignalContext context)
 {

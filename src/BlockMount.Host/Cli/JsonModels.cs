@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace BlockMount.Host.Cli;
 
 internal sealed record InfoDocument(
-    IReadOnlyList<ImageFacts> Images, long Capacity, string? PartitionScheme, IReadOnlyList<PartitionFacts> Partitions, IReadOnlyList<DiagnosticFacts> Diagnostics);
+    IReadOnlyList<ImageFacts> Images, long Capacity, string? PartitionScheme, string? Filesystem, IReadOnlyList<PartitionFacts> Partitions, IReadOnlyList<DiagnosticFacts> Diagnostics);
 
 internal sealed record GeometryFacts(uint Cylinders, uint Heads, uint Sectors);
 
@@ -83,7 +83,7 @@ internal sealed record HostStatus
 
 internal sealed record MountDocument(string Directory, int Pid, string Mode, IReadOnlyList<MountedFacts> Mounted, string Reason);
 
-internal sealed record MountedFacts(string Kind, string Source, string Target);
+internal sealed record MountedFacts(string Directory, string? Filesystem, int? Partition, string? Device, bool ReadOnly);
 
 internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Purpose, string? Remedy);
 

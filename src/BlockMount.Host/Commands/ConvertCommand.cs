@@ -26,9 +26,10 @@ internal static class ConvertCommand
         var json = CommonArguments.Json();
         var options = new ImageOptions();
         var command = new Command(
-            "convert", "Copy a disk with its whole chain to one new image.\n\nExamples: blockmount convert leaf.vdi disk.raw\n          blockmount convert leaf.vdi - | sha256sum")
+            "convert", "Copy a disk with its whole chain to one new image.")
         { source, target, to, variant, blockSize, uuid, comment, keepParent, json };
         options.AddTo(command, writing: false);
+        command.SetExamples("blockmount convert leaf.vdi disk.raw", "blockmount convert leaf.vdi - | sha256sum");
         command.SetWork(async (result, cancellation) =>
         {
             // Without --offset, --size is that of the new disk; with it, the two name the part to copy.

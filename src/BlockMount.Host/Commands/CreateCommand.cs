@@ -24,8 +24,9 @@ internal static class CreateCommand
         var search = new Option<string[]>("--search") { Description = "Folder where the parent's parents may lie (repeatable)", HelpName = "DIR" };
         var json = CommonArguments.Json();
         var command = new Command(
-            "create", "Make a new image.\n\nExamples: blockmount create disk.vdi --size 10G\n          blockmount create snap.vdi --parent disk.vdi")
+            "create", "Make a new image.")
         { file, size, format, variant, blockSize, comment, uuid, parent, search, json };
+        command.SetExamples("blockmount create disk.vdi --size 10G", "blockmount create snap.vdi --parent disk.vdi");
         command.SetWork(async (result, cancellation) =>
         {
             var path = result.GetRequiredValue(file);

@@ -11,7 +11,8 @@ internal static class DoctorCommand
     public static Command Create()
     {
         var json = CommonArguments.Json();
-        var command = new Command("doctor", "Show what this host offers, what is missing and how to get it.\n\nExample: blockmount doctor") { json };
+        var command = new Command("doctor", "Show what this host offers, what is missing and how to get it.") { json };
+        command.SetExamples("blockmount doctor");
         command.SetWork((result, _) =>
         {
             var facts = HostFacts.Collect();

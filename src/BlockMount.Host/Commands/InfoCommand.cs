@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Text.Json;
 using BlockMount.Core.Chain;
-using BlockMount.Core.Devices;
+using BlockMount.Core.Errors;
 using BlockMount.Core.Formats;
 using BlockMount.Core.Partitions;
 using BlockMount.Host.Cli;
@@ -17,8 +17,9 @@ internal static class InfoCommand
         var image = CommonArguments.Image();
         var json = CommonArguments.Json();
         var options = new ImageOptions();
-        var command = new Command("info", "Show every image of a chain, whether its links hold, and the partition table.\n\nExample: blockmount info vm/Snapshots/leaf.vdi") { image, json };
+        var command = new Command("info", "Show every image of a chain, whether its links hold, and the partition table.") { image, json };
         options.AddTo(command, window: false, writing: false);
+        command.SetExamples("blockmount info vm/Snapshots/leaf.vdi");
         command.SetWork(async (result, cancellation) =>
         {
             var inspection = await opener.InspectAsync(result.GetRequiredValue(image), options.Read(result, readOnly: true), cancellation);
@@ -38,34 +39,37 @@ internal static class InfoCommand
         return command;
     }
 
-    /// <summary>Facts of a chain; what lies on the disk is only looked at when the chain holds.</summary>
-    public static async Task<InfoDocument> DescribeAsync(ChainInspection inspection, DiskChain chain, CancellationToken cancellationToken)
+    /// <summary>Facts of an open chain and of what lies on the part of it that was asked for.</summary>
+    public static InfoDocument Describe(OpenedImage opened, DiskContents contents) =>
+        Describe(opened.Chain.Layers, null, opened.Device.Length, contents);
+
+    private static async Task<InfoDocument> DescribeAsync(ChainInspection inspection, DiskChain chain, CancellationToken cancellationToken)
+    {
+        // What lies on the disk is only looked at when the chain holds: half a chain shows wrong bytes.
+        var contents = inspection.Broken is null ? await DiskContents.ReadAsync(chain, cancellationToken) : null;
+        return Describe(inspection.Layers, inspection.Broken, chain.Length, contents);
+    }
+
+    private static InfoDocument Describe(IReadOnlyList<ImageLayer> layers, DiskException? broken, long capacity, DiskContents? contents)
     {
         var diagnostics = new List<DiagnosticFacts>();
-        var images = inspection.Layers.Select((layer, i) => Facts(layer, linksOk: i > 0 || inspection.Broken is null, diagnostics)).ToList();
-        if (inspection.Broken is { } broken)
+        var images = layers.Select((layer, i) => Facts(layer, linksOk: i > 0 || broken is null, diagnostics)).ToList();
+        if (broken is not null)
         {
             diagnostics.Add(new DiagnosticFacts("error", "broken_chain", broken.Message));
-            return new InfoDocument(images, chain.Length, null, [], diagnostics);
         }
 
-        var table = await PartitionTable.ReadAsync(chain, cancellationToken);
-        diagnostics.AddRange(table.Diagnostics.Select(d => new DiagnosticFacts(d.Severity.ToString().ToLowerInvariant(), d.Code, d.Message)));
-        var partitions = new List<PartitionFacts>();
-        foreach (var p in table.Partitions)
+        diagnostics.AddRange((contents?.Table.Diagnostics ?? []).Select(d => new DiagnosticFacts(d.Severity.ToString().ToLowerInvariant(), d.Code, d.Message)));
+        var partitions = (contents?.Table.Partitions ?? []).Select(p =>
         {
-            var found = p.IsContainer ? null : await DetectAsync(chain, p, cancellationToken);
-            partitions.Add(new PartitionFacts(p.Number, p.Start, p.Length, p.Type, p.Name.Length > 0 ? p.Name : null, found?.Name, found?.Label));
-        }
-
-        return new InfoDocument(images, chain.Length, table.Scheme == PartitionScheme.None ? null : table.Scheme.ToString().ToLowerInvariant(), partitions, diagnostics);
+            var found = contents!.FileSystems.GetValueOrDefault(p.Number);
+            return new PartitionFacts(p.Number, p.Start, p.Length, p.Type, p.Name.Length > 0 ? p.Name : null, found?.Name, found?.Label);
+        });
+        return new InfoDocument(images, capacity, SchemeOf(contents), contents?.Table.Content?.Name, partitions.ToList(), diagnostics);
     }
 
-    private static async Task<DetectedFileSystem?> DetectAsync(DiskChain chain, Partition partition, CancellationToken cancellationToken)
-    {
-        await using var window = new WindowDevice(chain, partition.Start, partition.Length, ownsInner: false);
-        return await FileSystemProbe.DetectAsync(window, cancellationToken);
-    }
+    private static string? SchemeOf(DiskContents? contents) =>
+        contents is null || contents.Table.Scheme == PartitionScheme.None ? null : contents.Table.Scheme.ToString().ToLowerInvariant();
 
     private static ImageFacts Facts(ImageLayer layer, bool linksOk, List<DiagnosticFacts> diagnostics)
     {

@@ -13,6 +13,11 @@ internal static class InfoText
             Print(i, document.Images[i]);
         }
 
+        if (document.Filesystem is not null)
+        {
+            Console.WriteLine($"Holds: {document.Filesystem}, without a partition table");
+        }
+
         if (document.Partitions.Count > 0)
         {
             Console.WriteLine($"Partitions ({document.PartitionScheme}):");

@@ -12,7 +12,8 @@ internal static class ListCommand
     public static Command Create()
     {
         var json = CommonArguments.Json();
-        var command = new Command("list", "Show every running host of this user.\n\nExample: blockmount list --json") { json };
+        var command = new Command("list", "Show every running host of this user.") { json };
+        command.SetExamples("blockmount list --json");
         command.SetWork(async (result, cancellation) => Print(await RunningHosts.ListAsync(cancellation), result.GetValue(json)));
         return command;
     }
@@ -21,7 +22,8 @@ internal static class ListCommand
     {
         var name = new Argument<string?>("NAME") { Arity = ArgumentArity.ZeroOrOne, Description = "Name, mount folder, image or process number of a host" };
         var json = CommonArguments.Json();
-        var command = new Command("status", "Show one running host, or all.\n\nExample: blockmount status /mnt/disk") { name, json };
+        var command = new Command("status", "Show one running host, or all.") { name, json };
+        command.SetExamples("blockmount status /mnt/disk");
         command.SetWork(async (result, cancellation) =>
         {
             var hosts = await RunningHosts.ListAsync(cancellation);

@@ -14,8 +14,9 @@ internal static class MapCommand
         var image = CommonArguments.Image();
         var json = CommonArguments.Json();
         var options = new ImageOptions();
-        var command = new Command("map", "Show where the disk's bytes are (fields as in qemu-img map; depth 0 is the leaf).\n\nExample: blockmount map --json leaf.vdi") { image, json };
+        var command = new Command("map", "Show where the disk's bytes are (fields as in qemu-img map; depth 0 is the leaf).") { image, json };
         options.AddTo(command, writing: false);
+        command.SetExamples("blockmount map --json leaf.vdi");
         command.SetWork(async (result, cancellation) =>
         {
             await using var opened = await opener.OpenAsync(result.GetRequiredValue(image), options.Read(result, readOnly: true), cancellation);

@@ -83,4 +83,7 @@ internal static unsafe partial class Shim
 
     [LibraryImport(Library, EntryPoint = "bm_user_id")]
     public static partial uint UserId();
+
+    [LibraryImport(Library, EntryPoint = "bm_detach")]
+    public static partial int Detach();
 }

@@ -1,0 +1,128 @@
+using System.CommandLine;
+using System.Text.Json;
+using BlockMount.Attach.Images;
+using BlockMount.Core.Devices;
+using BlockMount.Core.Errors;
+using BlockMount.Host.Cli;
+using BlockMount.Host.Hosting;
+using BlockMount.Host.Images;
+using BlockMount.Platform.Hosts;
+
+namespace BlockMount.Host.Commands;
+
+/// <summary><c>mount</c>: a disk as a folder, kept by a process in the background.</summary>
+internal static class MountCommand
+{
+    public static Command Create(ImageOpener opener)
+    {
+        var image = CommonArguments.Image();
+        var directory = new Argument<string>("DIR") { Description = "An empty folder" };
+        var files = new Option<bool>("--files") { Description = "Show disk.raw, p1.raw … and info.json instead of mounting the file system" };
+        var foreground = new Option<bool>("--foreground") { Description = "Stay in this terminal until unmounted or Ctrl+C" };
+        var child = new Option<bool>(BackgroundLauncher.ChildOption) { Hidden = true };
+        var json = CommonArguments.Json();
+        var options = new ImageOptions();
+        var command = new Command("mount", "Mount a disk, or its file systems, on a folder.") { image, directory, files, foreground, child, json };
+        options.AddTo(command);
+        command.SetExamples("blockmount mount leaf.vdi /mnt/disk", "blockmount mount --read-only --partition 2 leaf.vdi /mnt/disk", "blockmount unmount /mnt/disk");
+        command.SetWork(async (result, cancellation) =>
+        {
+            var inBackground = result.GetValue(child);
+            if (!inBackground && !result.GetValue(foreground))
+            {
+                return await BackgroundLauncher.StartAsync(cancellation);
+            }
+
+            var request = options.Read(result);
+            var choice = result.GetValue(files) ? MountChoice.FilesOnly : request.Partition is { } number ? MountChoice.Partition(number) : MountChoice.Auto;
+            await using var opened = await opener.OpenAsync(result.GetRequiredValue(image), request with { Partition = null }, cancellation);
+            await RunAsync(opened, Path.GetFullPath(result.GetRequiredValue(directory)), choice, inBackground, result.GetValue(json), cancellation);
+            return ExitCode.Done;
+        });
+        return command;
+    }
+
+    private static async Task RunAsync(
+        OpenedImage opened, string directory, MountChoice choice, bool inBackground, bool json, CancellationToken cancellation)
+    {
+        await using var meter = new MeterDevice(new PeriodicFlushDevice(opened.Device, ServeDefaults.FlushInterval));
+        var contents = await DiskContents.ReadAsync(meter, cancellation);
+        var run = RunDirectory.Ensure();
+        var since = DateTimeOffset.UtcNow;
+        var info = InfoCommand.Describe(opened, contents);
+        var mount = await ImageMount.StartAsync(
+            new ImageMountRequest
+            {
+                Device = meter,
+                Directory = directory,
+                PrivateFolder = Path.Combine(run, $"{Environment.ProcessId}.files"),
+                Partitions = contents.Table.Partitions.Where(static p => !p.IsContainer)
+                    .Select(p => new ImagePartition(p.Number, p.Start, p.Length, contents.MountableIn(p))).ToList(),
+                WholeDiskFileSystem = contents.Table.Content is { IsMountable: true } whole ? whole.Name : null,
+                IsReadOnly = meter.IsReadOnly,
+                Choice = choice,
+                Info = JsonSerializer.SerializeToUtf8Bytes(info, JsonModels.Default.InfoDocument),
+            },
+            cancellation);
+        await using var control = new ControlSocket(run, Status, mount.UnmountAsync);
+        Report(mount, directory, opened, json);
+        if (inBackground)
+        {
+            BackgroundLauncher.Ready();
+        }
+
+        await UntilUnmountedAsync(mount, cancellation);
+
+        HostStatus Status() => new()
+        {
+            Name = directory,
+            Pid = Environment.ProcessId,
+            Command = "mount",
+            Since = since,
+            Exports = [ExportFactsOf.Device(string.Empty, string.Empty, opened, meter)],
+            Mount = directory,
+            Devices = mount.Mounted.Select(m => m.Device).OfType<string>().ToList(),
+        };
+    }
+
+    private static async Task UntilUnmountedAsync(ImageMount mount, CancellationToken cancellation)
+    {
+        var interrupted = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var registration = cancellation.Register(interrupted.SetResult);
+        await Task.WhenAny(mount.Completion, interrupted.Task);
+        while (!mount.Completion.IsCompleted)
+        {
+            try
+            {
+                await mount.UnmountAsync();
+            }
+            catch (DiskException e) when (e.Kind == ErrorKind.Busy)
+            {
+                // Ending now would cut off whoever still uses it, with data on the way; it goes on until they have finished.
+                await Console.Error.WriteLineAsync($"blockmount: {e.Message} Waiting for them.");
+                await Task.WhenAny(mount.Completion, Task.Delay(TimeSpan.FromSeconds(2), CancellationToken.None));
+            }
+        }
+
+        await mount.Completion;
+    }
+
+    private static void Report(ImageMount mount, string directory, OpenedImage opened, bool json)
+    {
+        var mode = opened.Device.IsReadOnly ? "read-only" : "read-write";
+        if (json)
+        {
+            var things = mount.Mounted.Select(m => new MountedFacts(m.Directory, m.FileSystem, m.Partition, m.Device, m.IsReadOnly)).ToList();
+            Console.WriteLine(JsonSerializer.Serialize(new MountDocument(directory, Environment.ProcessId, mode, things, mount.Reason), JsonModels.Default.MountDocument));
+            return;
+        }
+
+        Console.WriteLine(mount.Reason);
+        foreach (var thing in mount.Mounted)
+        {
+            Console.WriteLine($"{thing.Directory}: {thing.FileSystem ?? "files"}, {(thing.IsReadOnly ? "read-only" : "read-write")}{(thing.Device is null ? "" : $", {thing.Device}")}");
+        }
+
+        Console.WriteLine($"To unmount: blockmount unmount {directory}");
+    }
+}

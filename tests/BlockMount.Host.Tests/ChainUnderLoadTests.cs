@@ -1,0 +1,155 @@
+using System.Text.Json;
+using BlockMount.TestSupport;
+
+namespace BlockMount.Host.Tests;
+
+/// <summary>A chain of four images under fio, and killed in the middle of it.</summary>
+public sealed class ChainUnderLoadTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public async Task Four_connections_that_write_verify_zero_and_trim_a_four_level_chain_find_no_mismatch()
+    {
+        Peer.Require("fio", "fio");
+        var leaf = await MakeChainAsync(64, levels: 4);
+        await using (var server = await Server.StartAsync(_folder["s.sock"], leaf))
+        {
+            // Each job owns a quarter of the disk; sizes are mixed, and every block is read back and checked by its checksum.
+            await RunFioAsync(server.Uri, """
+                rw=randwrite
+                bssplit=512/20:4k/40:12k/20:64k/15:1m/5
+                blockalign=512
+                verify=crc32c
+                do_verify=1
+                verify_fatal=1
+                size=16m
+                """);
+            await RunFioAsync(server.Uri, """
+                rw=randtrim
+                bs=64k
+                size=16m
+                io_size=4m
+                """);
+            await RunFioAsync(server.Uri, """
+                rw=randwrite
+                bs=4k
+                zero_buffers=1
+                size=16m
+                io_size=4m
+                """);
+            await RunFioAsync(server.Uri, """
+                rw=randwrite
+                bssplit=512/20:4k/40:12k/20:64k/15:1m/5
+                verify=crc32c
+                do_verify=1
+                verify_fatal=1
+                size=16m
+                """);
+            Assert.Equal(0, await server.StopAsync());
+            Assert.Equal(string.Empty, server.Errors.Trim());
+        }
+
+        await AssertConsistentAsync(leaf, links: 4);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public async Task A_server_killed_in_the_middle_of_writing_leaves_a_chain_that_opens_with_everything_that_was_flushed(int seed)
+    {
+        Peer.Require("nbdsh", "python3-libnbd");
+        var leaf = await MakeChainAsync(32, levels: 4);
+        await using var server = await Server.StartAsync(_folder["s.sock"], leaf);
+
+        // Writes 4 KiB pieces numbered in order over the disk, flushes now and then and prints the number that a flush has covered.
+        var script = $"""
+            import random, struct, sys
+            random.seed({seed})
+            h.connect_uri("{server.Uri}")
+            places = list(range(0, 32 * 1024 * 1024, 4096))
+            random.shuffle(places)
+            for n, at in enumerate(places):
+                h.pwrite(struct.pack("<QQ", n, at) * 256, at)
+                if n % 100 == 99:
+                    h.flush()
+                    print(n, flush=True)
+            """;
+        var writing = Peer.RunAsync("nbdsh", ["-c", script]);
+        await Task.Delay(300 + (200 * seed));
+        await server.KillAsync();
+        var flushed = (await writing).Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse).DefaultIfEmpty(-1).Last();
+        Assert.True(flushed >= 99, "the server was killed before the first flush");
+
+        await AssertConsistentAsync(leaf, links: 4);
+        await Blockmount.OkAsync("convert", leaf, _folder["after.raw"]);
+        var after = await File.ReadAllBytesAsync(_folder["after.raw"]);
+        await Blockmount.OkAsync("convert", _folder["L2.vdi"], _folder["before.raw"]);
+        var before = await File.ReadAllBytesAsync(_folder["before.raw"]);
+        var found = 0;
+        for (var at = 0; at < after.Length; at += 4096)
+        {
+            var number = BitConverter.ToInt64(after, at);
+            if (BitConverter.ToInt64(after, at + 8) == at && number is >= 0 and < 8192)
+            {
+                Assert.True(Enumerable.Range(0, 256).All(i => BitConverter.ToInt64(after, at + (16 * i)) == number), $"the piece at {at} is torn");
+                found += number <= flushed ? 1 : 0;
+            }
+            else
+            {
+                Assert.True(after.AsSpan(at, 4096).SequenceEqual(before.AsSpan(at, 4096)), $"the piece at {at} is neither old nor new");
+            }
+        }
+
+        Assert.Equal(flushed + 1, found);
+
+        // A server that was killed leaves a stale socket, which the next one replaces.
+        await using var next = await Server.StartAsync(_folder["s.sock"], leaf);
+        Assert.Equal(0, await next.StopAsync());
+    }
+
+    private async Task RunFioAsync(string uri, string options)
+    {
+        var job = $"[global]\nioengine=nbd\nuri={uri}\niodepth=16\noffset_increment=16m\nnumjobs=4\nrandrepeat=1\n{options}\n[job]\n";
+        await File.WriteAllTextAsync(_folder["job.fio"], job);
+        var result = await Peer.RunAsync("fio", ["--output-format=json", "--aux-path=" + _folder.Root, _folder["job.fio"]]);
+        Assert.True(result.ExitCode == 0, $"fio exited {result.ExitCode}: {result.Error}{result.Output}");
+        using var document = JsonDocument.Parse(result.Output[result.Output.IndexOf('{')..]);
+        Assert.All(document.RootElement.GetProperty("jobs").EnumerateArray(), j => Assert.Equal(0, j.GetProperty("error").GetInt32()));
+    }
+
+    private async Task<string> MakeChainAsync(int mebibytes, int levels)
+    {
+        var raw = new byte[mebibytes << 20];
+        new Random(9).NextBytes(raw.AsSpan(0, raw.Length / 2));
+        await File.WriteAllBytesAsync(_folder["base.raw"], raw);
+        await Blockmount.OkAsync("convert", _folder["base.raw"], _folder["L0.vdi"]);
+        File.Delete(_folder["base.raw"]);
+        for (var level = 1; level < levels; level++)
+        {
+            await Blockmount.OkAsync("create", _folder[$"L{level}.vdi"], "--parent", _folder[$"L{level - 1}.vdi"], "--block-size", level % 2 == 0 ? "64K" : "1M");
+            if (level == levels - 1)
+            {
+                break;
+            }
+
+            await using var server = await Server.StartAsync(_folder["s.sock"], _folder[$"L{level}.vdi"]);
+            await Peer.RunOkAsync("qemu-io", "-f", "raw", "-c", $"write -P {level} {level}M 1536k", "-c", $"write -z {level + 8}M 2M", "-c", "flush", server.Uri);
+            Assert.Equal(0, await server.StopAsync());
+        }
+
+        return _folder[$"L{levels - 1}.vdi"];
+    }
+
+    /// <summary>Opening checks every table: entries in the file, no block named twice, all links.</summary>
+    private static async Task AssertConsistentAsync(string leaf, int links)
+    {
+        using var info = JsonDocument.Parse(await Blockmount.OkAsync("info", "--json", leaf));
+        Assert.Equal(links, info.RootElement.GetProperty("images").GetArrayLength());
+        Assert.All(info.RootElement.GetProperty("images").EnumerateArray(), i => Assert.True(i.GetProperty("links_ok").GetBoolean()));
+        Assert.DoesNotContain(info.RootElement.GetProperty("diagnostics").EnumerateArray(), d => d.GetProperty("severity").GetString() == "error");
+    }
+}

@@ -1,0 +1,178 @@
+"""The course of a benchmark: make the data, check that every server gives it out, measure in interleaved rounds, report."""
+
+import random
+import shutil
+import sys
+import tempfile
+
+import options
+import report
+from images import Images, read_once, require_space, settle
+from processes import Failure, Interrupted, Interrupts, Processes
+from servers import serving
+
+CHECK_SECONDS = 1800
+
+
+class Bench:
+    """One run, in a temporary folder of its own."""
+
+    def __init__(self, settings, folder, processes):
+        self.folder = folder
+        self.processes = processes
+        self.seconds = settings.seconds
+        self.size = settings.size
+        self.programs, self._missing = options.find_programs(settings.program)
+        self.images = Images(folder, self.size, settings.seed, processes, self.programs, say)
+        self.servers = settings.only
+        self.workloads = settings.workloads
+        self.samples = {}
+        self.notes = []
+        self.failed = False
+        self._settings = settings
+        self._order = random.Random(settings.seed)
+        self._left_out = set()
+
+    def run(self):
+        if self._settings.json:
+            # Found out now, and not after the last round.
+            with open(self._settings.json, "a", encoding="utf-8"):
+                pass
+        self._leave_out_missing()
+        facts = report.environment(self.programs, self.folder)
+        shown = {"rounds": self._settings.rounds, "seconds": self.seconds, "size": self.size, "seed": self._settings.seed}
+        print("\n".join(f"- {name}: {value}" for name, value in {**facts, **shown}.items()) + "\n", flush=True)
+        self._make_images()
+        for server in self.servers:
+            self._check(server, writes=False)
+        for number in range(1, self._settings.rounds + 1):
+            self._round(number)
+        self._report(facts, shown)
+        return 1 if self.failed else 0
+
+    def _leave_out_missing(self):
+        for program in sorted({s.program for s in self.servers} | {w.program for w in self.workloads}):
+            if program in self._missing:
+                self._note(self._missing[program])
+        self.servers = [s for s in self.servers if s.program in self.programs]
+        self.workloads = [w for w in self.workloads if w.program in self.programs]
+        # The check of what is served, and the making of the chain, need nbdcopy.
+        if "nbdcopy" not in self.programs:
+            raise Failure(self._missing["nbdcopy"])
+        if "blockmount" not in self.programs and any(s.image == "vdi" for s in self.servers):
+            if "qemu-img" not in self.programs:
+                self._note("neither blockmount nor qemu-img is there to make the VDI")
+                self.servers = [s for s in self.servers if s.image != "vdi"]
+            else:
+                self._note("the VDI is made by qemu-img, as blockmount is missing")
+        if not self.servers or not self.workloads:
+            raise Failure("no server or no workload is left to measure")
+
+    def _make_images(self):
+        kinds = {s.image for s in self.servers}
+        writes = any(w.writes for w in self.workloads)
+        vdis = (1 + writes) * ("vdi" in kinds)
+        # Reading is always checked, so the files for it are always made.
+        chain = "chain" in kinds
+        require_space(self.folder, self.size, writes and "raw" in kinds, vdis, chain, chain and writes)
+        self.images.make_source()
+        if "raw" in kinds and writes:
+            self.images.make_raw_copy()
+        if "vdi" in kinds:
+            for copy in range(vdis):
+                self.images.make_vdi(writes=copy == 1)
+        if chain:
+            self.images.make_chain(True, writes)
+
+    def _check(self, server, writes):
+        """A server that gives out other bytes has nothing to be measured for."""
+        say(f"checking what {server.name} serves")
+        try:
+            with self._serving(server, writes, read_only=True) as running:
+                served = self.processes.sha256([self.programs["nbdcopy"], running.uri, "-"], CHECK_SECONDS)
+        except Failure as e:
+            # A peer may lack what this host does not allow, such as io_uring.
+            self._leave_out(server, self.workloads, str(e), is_failure=server.program == "blockmount")
+            return
+        if served != self.images.digest:
+            when = "after nbdcopy wrote it" if writes else "before anything was measured"
+            self._leave_out(server, self.workloads, f"{server.name} gives out other bytes than {self.images.source}, {when}")
+
+    def _round(self, number):
+        order = list(self.servers)
+        self._order.shuffle(order)
+        say(f"round {number} of {self._settings.rounds}: {', '.join(s.name for s in order)}")
+        for workload in self.workloads:
+            for server in order:
+                if self._measured(server, workload):
+                    self._measure(server, workload)
+                if workload.name == "copy-in" and number == self._settings.rounds and self._measured(server, workload):
+                    self._check(server, writes=True)
+
+    def _measured(self, server, workload):
+        return (server.name, workload.name) not in self._left_out
+
+    def _measure(self, server, workload):
+        files = self.images.files(server.image, workload.writes)
+        read_once(files + [self.images.source])
+        try:
+            with self._serving(server, workload.writes, read_only=not workload.writes) as running:
+                sample = workload.measure(self, running)
+        except Failure as e:
+            self._leave_out(server, [workload], f"{workload.name} failed: {e}")
+            return
+        finally:
+            if workload.writes:
+                settle(files)
+        self.samples.setdefault((server.name, workload.name), []).append(sample)
+        say(f"  {workload.name:15} {server.name:18} {report.show_rate(workload, report.rate([sample])[0])}")
+
+    def _serving(self, server, writes, read_only):
+        image = self.images.path(server.image, writes)
+        return serving(self.processes, self.folder, server, self.programs[server.program], image, read_only)
+
+    def _leave_out(self, server, workloads, reason, is_failure=True):
+        """Half a column would mislead, so what was measured before goes too."""
+        for workload in workloads:
+            self._left_out.add((server.name, workload.name))
+            self.samples.pop((server.name, workload.name), None)
+        self.failed |= is_failure
+        self._note(f"{server.name} is left out of {', '.join(w.name for w in workloads)}: {reason}")
+
+    def _note(self, text):
+        self.notes.append(text)
+        say(f"note: {text}")
+
+    def _report(self, facts, shown):
+        print("\n".join(report.table(w, report.summary(w, self.servers, self.samples)) for w in self.workloads))
+        for note in self.notes:
+            print(f"- note: {note}")
+        if self._settings.json:
+            report.document(self._settings.json, facts, shown, self.workloads, self.servers, self.samples, self.notes)
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def main():
+    interrupts = Interrupts()
+    folder = processes = None
+    try:
+        settings = options.parse()
+        with interrupts.held():
+            folder = tempfile.mkdtemp(prefix="bm-bench-")
+            processes = Processes(interrupts, folder)
+        return Bench(settings, folder, processes).run()
+    except (Failure, OSError) as e:
+        say(f"tests/bench/run: {e}")
+        return 1
+    except Interrupted:
+        say("interrupted")
+        return 130
+    finally:
+        interrupts.ignore_from_now_on()
+        if processes:
+            processes.end_all()
+        if folder:
+            shutil.rmtree(folder)

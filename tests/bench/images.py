@@ -1,0 +1,154 @@
+"""The data that every server gives out: one disk of random bytes as a raw file, a dynamic VDI and a chain of four VDIs."""
+
+import hashlib
+import os
+import random
+import shutil
+
+from processes import Failure
+from servers import Server, serving
+
+MIB = 1 << 20
+PIECE = 4096
+LEVELS = 4
+SLOW = 1800
+
+
+class Images:
+    """Read workloads and write workloads have files of their own, so that the read ones keep the same bytes."""
+
+    def __init__(self, folder, size, seed, processes, programs, say):
+        self._folder = folder
+        self._size = size
+        self._random = random.Random(seed)
+        self._processes = processes
+        self._programs = programs
+        self._say = say
+        self._files = {}
+        self.source = os.path.join(folder, "data.raw")
+        self.digest = None
+
+    def has(self, image, writes):
+        return (image, writes) in self._files
+
+    def path(self, image, writes):
+        """The file to serve: of a chain, its leaf."""
+        return self._files[image, writes][-1]
+
+    def files(self, image, writes):
+        """Every file behind the disk, base first."""
+        return self._files[image, writes]
+
+    def make_source(self):
+        self._say(f"writing {self._size // MIB} MiB of random bytes")
+        digest = hashlib.sha256()
+        with open(self.source, "wb") as data:
+            for _ in range(self._size // MIB):
+                block = os.urandom(MIB)
+                digest.update(block)
+                data.write(block)
+        self.digest = digest.hexdigest()
+        self._files["raw", False] = [self.source]
+
+    def make_raw_copy(self):
+        self._files["raw", True] = [self._copy(self.source, "writes.raw")]
+
+    def make_vdi(self, writes):
+        """Made by blockmount convert; by qemu-img where blockmount is missing, for the sake of the other columns."""
+        self._say("making the VDI")
+        path = self._new("writes" if writes else "vdi", "data.vdi")
+        self._convert(self.source, path)
+        self._files["vdi", writes] = [path]
+
+    def make_chain(self, reads, writes):
+        """A quarter of the 1 MiB blocks stays with the base, a quarter belongs to each of the three children.
+
+        The base holds other bytes wherever a child is to be written, so only a server that takes each
+        block from its right level gives out the data.
+        """
+        self._say("making the chain")
+        blocks = list(range(self._size // MIB))
+        self._random.shuffle(blocks)
+        pieces = [[b * MIB + self._random.randrange(MIB // PIECE) * PIECE for b in blocks[level::LEVELS]] for level in range(LEVELS)]
+        levels = [self._make_base([at for level in pieces[1:] for at in level])]
+        for level in range(1, LEVELS - 1):
+            levels.append(self._make_child(f"level{level}.vdi", levels[-1], pieces[level]))
+        if reads:
+            self._files["chain", False] = [*levels, self._make_child("level3.vdi", levels[-1], pieces[-1])]
+        if writes:
+            # Every block is allocated in this leaf, so that writes measure writing and not the first copy of a block.
+            last = set(pieces[-1]) | {b * MIB for b in range(self._size // MIB)}
+            self._files["chain", True] = [*levels, self._make_child("level3-writes.vdi", levels[-1], sorted(last))]
+
+    def _make_base(self, wrong):
+        raw = self._copy(self.source, "base.raw")
+        with open(raw, "r+b") as base:
+            for at in wrong:
+                base.seek(at)
+                other = bytes(b ^ 0xFF for b in base.read(PIECE))
+                base.seek(at)
+                base.write(other)
+        path = self._new("chain", "level0.vdi")
+        self._convert(raw, path)
+        os.unlink(raw)
+        return path
+
+    def _make_child(self, name, parent, pieces):
+        """A differencing image whose pieces are written through blockmount's own server."""
+        path = self._new("chain", name)
+        program = self._programs["blockmount"]
+        self._processes.run([program, "create", path, "--parent", parent], SLOW)
+        sparse = os.path.join(self._folder, "pieces.raw")
+        with open(self.source, "rb") as data, open(sparse, "wb") as holes:
+            holes.truncate(self._size)
+            for at in pieces:
+                data.seek(at)
+                holes.seek(at)
+                holes.write(data.read(PIECE))
+        server = Server("blockmount-chain", "", "blockmount", "chain")
+        with serving(self._processes, self._folder, server, program, path, read_only=False) as running:
+            # Told that the target is zero, nbdcopy leaves out the holes and writes the pieces only.
+            self._processes.run([self._programs["nbdcopy"], "--destination-is-zero", "--flush", sparse, running.uri], SLOW)
+        os.unlink(sparse)
+        return path
+
+    def _convert(self, source, target):
+        if "blockmount" in self._programs:
+            self._processes.run([self._programs["blockmount"], "convert", source, target], SLOW)
+        else:
+            self._processes.run([self._programs["qemu-img"], "convert", "-f", "raw", "-O", "vdi", source, target], SLOW)
+
+    def _new(self, folder, name):
+        # Folders of their own: two copies of one VDI share a UUID, by which a parent is looked for.
+        os.makedirs(os.path.join(self._folder, folder), exist_ok=True)
+        return os.path.join(self._folder, folder, name)
+
+    def _copy(self, source, name):
+        path = os.path.join(self._folder, name)
+        shutil.copyfile(source, path)
+        return path
+
+
+def require_space(folder, size, raw_copy, vdis, chain_reads, chain_writes):
+    """The most that lies in the folder at once, in whole disks of data, against what the file system has free."""
+    chain = (1.5 + 0.25 * chain_reads + 1 * chain_writes) if chain_reads or chain_writes else 0
+    # While the chain is made, its base lies there a second time.
+    needed = int((1 + raw_copy + vdis + max(chain, 2 if chain else 0)) * size * 1.05)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise Failure(f"{folder} has {free // MIB} MiB free and {needed // MIB} MiB are needed; set TMPDIR to a larger folder or give a smaller --size")
+
+
+def read_once(files):
+    """Brings files into the page cache."""
+    for path in files:
+        with open(path, "rb", buffering=0) as data:
+            while data.read(4 * MIB):
+                pass
+
+
+def settle(files):
+    """Waits until what was written is on the disk, so that it does not weigh on the next measurement."""
+    for path in files:
+        with open(path, "rb") as data:
+            os.fsync(data.fileno())

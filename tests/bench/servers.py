@@ -1,0 +1,97 @@
+"""The servers that are compared, and how one is started on a Unix socket and ended."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+import urllib.parse
+from dataclasses import dataclass
+
+from processes import Failure, tail
+
+START_SECONDS = 30
+END_SECONDS = 60
+NBD_MAGIC = b"NBDMAGIC"
+
+
+@dataclass(frozen=True)
+class Server:
+    name: str
+    title: str
+    program: str
+    image: str
+    aio: str = ""
+
+    def arguments(self, program, image, path, read_only):
+        if self.program == "blockmount":
+            return [program, "serve", image, "--socket", path] + (["--read-only"] if read_only else [])
+        if self.program == "qemu-nbd":
+            kind = "vdi" if self.image == "vdi" else "raw"
+            # -t: stay after the last client; -e 0: any number of clients.
+            options = ["-t", "-e", "0", "-f", kind, f"--aio={self.aio}"] + (["-r"] if read_only else [])
+            return [program, *options, "-k", path, image]
+        return [program, "-f", "-U", path] + (["-r"] if read_only else []) + ["file", image]
+
+
+SERVERS = [
+    Server("blockmount-raw", "blockmount, raw", "blockmount", "raw"),
+    Server("blockmount-vdi", "blockmount, VDI", "blockmount", "vdi"),
+    Server("blockmount-chain", "blockmount, VDI chain of 4", "blockmount", "chain"),
+    Server("qemu-raw-threads", "qemu-nbd, raw, threads", "qemu-nbd", "raw", "threads"),
+    Server("qemu-raw-io_uring", "qemu-nbd, raw, io_uring", "qemu-nbd", "raw", "io_uring"),
+    Server("qemu-vdi-threads", "qemu-nbd, VDI, threads", "qemu-nbd", "vdi", "threads"),
+    Server("qemu-vdi-io_uring", "qemu-nbd, VDI, io_uring", "qemu-nbd", "vdi", "io_uring"),
+    Server("nbdkit-raw", "nbdkit file, raw", "nbdkit", "raw"),
+]
+
+
+@dataclass(frozen=True)
+class Running:
+    pid: int
+    uri: str
+
+
+@contextlib.contextmanager
+def serving(processes, folder, server, program, image, read_only):
+    """Serves an image until the end of the block. The server must still run then, and end by itself on SIGTERM."""
+    path = os.path.join(folder, "s")
+    log = os.path.join(folder, "server.log")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    process = processes.start(server.arguments(program, image, path, read_only), log)
+    try:
+        _wait_until_ready(process, server, path, log)
+        yield Running(process.pid, f"nbd+unix:///?socket={urllib.parse.quote(path)}")
+        if process.poll() is not None:
+            raise Failure(f"{server.name} ended under load with status {process.returncode}: {tail(log)}")
+    finally:
+        status = processes.end(process, END_SECONDS)
+    if status == -signal.SIGKILL:
+        raise Failure(f"{server.name} did not end within {END_SECONDS} s of SIGTERM: {tail(log)}")
+
+
+def _wait_until_ready(process, server, path, log):
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise Failure(f"{server.name} ended with status {process.returncode} instead of serving: {tail(log)}")
+        if (server.program != "blockmount" or _says_ready(log)) and _greets(path):
+            return
+        time.sleep(0.01)
+    raise Failure(f"{server.name} accepted no connection within {START_SECONDS} s: {tail(log)}")
+
+
+def _says_ready(log):
+    with open(log, encoding="utf-8", errors="replace") as text:
+        return any(line.strip() == "ready" for line in text)
+
+
+def _greets(path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(1)
+        try:
+            client.connect(path)
+            return client.recv(len(NBD_MAGIC)) == NBD_MAGIC
+        except OSError:
+            return False

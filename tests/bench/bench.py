@@ -9,7 +9,7 @@ import options
 import report
 from images import Images, read_once, require_space, settle
 from processes import Failure, Interrupted, Interrupts, Processes
-from servers import serving
+from servers import serving, socket_path
 
 CHECK_SECONDS = 1800
 
@@ -38,6 +38,7 @@ class Bench:
             # Found out now, and not after the last round.
             with open(self._settings.json, "a", encoding="utf-8"):
                 pass
+        socket_path(self.folder)
         self._leave_out_missing()
         facts = report.environment(self.programs, self.folder)
         shown = {"rounds": self._settings.rounds, "seconds": self.seconds, "size": self.size, "seed": self._settings.seed}
@@ -45,6 +46,8 @@ class Bench:
         self._make_images()
         for server in self.servers:
             self._check(server, writes=False)
+        if len(self._left_out) == len(self.servers) * len(self.workloads):
+            raise Failure("no server is left to measure")
         for number in range(1, self._settings.rounds + 1):
             self._round(number)
         self._report(facts, shown)
@@ -144,7 +147,10 @@ class Bench:
         say(f"note: {text}")
 
     def _report(self, facts, shown):
-        print("\n".join(report.table(w, report.summary(w, self.servers, self.samples)) for w in self.workloads))
+        for workload in self.workloads:
+            rows = report.summary(workload, self.servers, self.samples)
+            if rows:
+                print(report.table(workload, rows))
         for note in self.notes:
             print(f"- note: {note}")
         if self._settings.json:

@@ -7,7 +7,6 @@ import random
 import re
 import shutil
 
-from processes import Failure
 from servers import SERVERS
 from workloads import WORKLOADS
 
@@ -32,7 +31,7 @@ def parse():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31), metavar="N",
                         help="seed of the order within the rounds and of the chain's layout (default random, printed)")
     parser.add_argument("--json", metavar="FILE", help="write every measurement to FILE too")
-    parser.add_argument("--program", metavar="PATH", default=os.environ.get("BLOCKMOUNT") or None,
+    parser.add_argument("--program", metavar="PATH", type=_program, default=os.environ.get("BLOCKMOUNT") or None,
                         help="the blockmount to measure (default $BLOCKMOUNT, else the one on PATH, else the published build)")
     return parser.parse_args()
 
@@ -40,24 +39,24 @@ def parse():
 def find_programs(given):
     """Path by name of what is installed, and one sentence for each program that is missing."""
     found = {name: shutil.which(name) for name in PACKAGES}
-    blockmount = _given(given) if given else shutil.which("blockmount") or _published()
+    blockmount = given or shutil.which("blockmount") or _published()
     missing = {name: f"{name} is missing; install the package {PACKAGES[name]}" for name, path in found.items() if not path}
     if not blockmount:
         missing["blockmount"] = "blockmount is neither on PATH nor published; run packaging/install or name it with --program"
     return {name: path for name, path in {"blockmount": blockmount, **found}.items() if path}, missing
 
 
-def _given(path):
-    found = shutil.which(path)
-    if not found:
-        raise Failure(f"{path} is not a program that can be run")
-    return os.path.abspath(found)
-
-
 def _published():
     root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
     builds = glob.glob(os.path.join(root, PUBLISHED), recursive=True)
     return os.path.abspath(max(builds, key=os.path.getmtime)) if builds else None
+
+
+def _program(text):
+    found = shutil.which(text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text} is not a program that can be run")
+    return os.path.abspath(found)
 
 
 def _count(text):

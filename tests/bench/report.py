@@ -49,6 +49,7 @@ def summary(workload, servers, samples):
                 "median": statistics.median(rates),
                 "lowest": min(rates),
                 "highest": max(rates),
+                "cpu_step_us": statistics.median(1e6 / os.sysconf("SC_CLK_TCK") / s.operations for s in measured),
                 "cpu_us": statistics.median(s.cpu / s.operations * 1e6 for s in measured),
             })
     nbdkit = next((r["median"] for r in rows if r["server"].name == REFERENCE), None)
@@ -71,7 +72,7 @@ def table(workload, rows):
         spread = f"{show_rate(workload, row['lowest'])} to {show_rate(workload, row['highest'])}"
         lines.append(
             f"| {row['server'].title} | {row['runs']} | {show_rate(workload, row['median'])} | {spread} "
-            f"| {_ratio(row['to_nbdkit'])} | {_ratio(row['to_qemu'])} | {row['cpu_us']:,.1f} µs |")
+            f"| {_ratio(row['to_nbdkit'])} | {_ratio(row['to_qemu'])} | {_cpu(row)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -96,6 +97,11 @@ def document(path, facts, settings, workloads, servers, samples, notes):
 def _version(name, line):
     """Without the program's name or path, which some print and some do not."""
     return line.partition(" version ")[2] or " ".join(w for w in line.removeprefix(f"{name}-").split() if os.path.basename(w) != name)
+
+
+def _cpu(row):
+    # The kernel counts in ticks, mostly of 10 ms: less cannot be told from nothing.
+    return f"{row['cpu_us']:,.1f} µs" if row["cpu_us"] > 0 else f"< {row['cpu_step_us']:,.1f} µs"
 
 
 def _ratio(value):

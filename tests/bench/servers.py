@@ -12,6 +12,8 @@ from processes import Failure, tail
 
 START_SECONDS = 30
 END_SECONDS = 60
+# unix(7): sun_path holds 108 bytes with the terminating zero.
+SOCKET_PATH_LIMIT = 107
 NBD_MAGIC = b"NBDMAGIC"
 
 
@@ -52,23 +54,39 @@ class Running:
     uri: str
 
 
+def socket_path(folder):
+    path = os.path.join(folder, "s")
+    if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
+        raise Failure(f"{path} is too long for a Unix socket ({SOCKET_PATH_LIMIT} bytes are allowed); set TMPDIR to a shorter folder")
+    return path
+
+
 @contextlib.contextmanager
 def serving(processes, folder, server, program, image, read_only):
     """Serves an image until the end of the block. The server must still run then, and end by itself on SIGTERM."""
-    path = os.path.join(folder, "s")
+    path = socket_path(folder)
     log = os.path.join(folder, "server.log")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     process = processes.start(server.arguments(program, image, path, read_only), log)
     try:
         _wait_until_ready(process, server, path, log)
-        yield Running(process.pid, f"nbd+unix:///?socket={urllib.parse.quote(path)}")
-        if process.poll() is not None:
-            raise Failure(f"{server.name} ended under load with status {process.returncode}: {tail(log)}")
+        try:
+            yield Running(process.pid, f"nbd+unix:///?socket={urllib.parse.quote(path)}")
+        except Failure:
+            # What the client says of a server that is gone explains nothing.
+            _require_alive(process, server, log)
+            raise
+        _require_alive(process, server, log)
     finally:
         status = processes.end(process, END_SECONDS)
     if status == -signal.SIGKILL:
         raise Failure(f"{server.name} did not end within {END_SECONDS} s of SIGTERM: {tail(log)}")
+
+
+def _require_alive(process, server, log):
+    if process.poll() is not None:
+        raise Failure(f"{server.name} ended under load with status {process.returncode}: {tail(log)}")
 
 
 def _wait_until_ready(process, server, path, log):

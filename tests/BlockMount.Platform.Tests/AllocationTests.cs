@@ -13,7 +13,7 @@ public sealed class AllocationTests : IDisposable
     public async Task A_steady_stream_of_engine_reads_and_large_writes_reuses_its_objects()
     {
         await using var store = await Stores.CreateAsync(_folder["disk"], new byte[1 << 20]);
-        store.File.CanReadNoWait = false;
+        store.File.CanReadCached = false;
         var buffer = new byte[128 * 1024];
         var least = long.MaxValue;
         for (var round = 0; round < 5; round++)

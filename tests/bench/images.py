@@ -69,7 +69,8 @@ class Images:
         self._say("making the chain")
         blocks = list(range(self._size // MIB))
         self._random.shuffle(blocks)
-        pieces = [[b * MIB + self._random.randrange(MIB // PIECE) * PIECE for b in blocks[level::LEVELS]] for level in range(LEVELS)]
+        places = [block * MIB + self._random.randrange(MIB // PIECE) * PIECE for block in blocks]
+        pieces = [places[level::LEVELS] for level in range(LEVELS)]
         levels = [self._make_base([at for level in pieces[1:] for at in level])]
         for level in range(1, LEVELS - 1):
             levels.append(self._make_child(f"level{level}.vdi", levels[-1], pieces[level]))
@@ -136,7 +137,9 @@ def require_space(folder, size, raw_copy, vdis, chain_reads, chain_writes):
     needed = int((1 + raw_copy + vdis + max(chain, 2 if chain else 0)) * size * 1.05)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise Failure(f"{folder} has {free // MIB} MiB free and {needed // MIB} MiB are needed; set TMPDIR to a larger folder or give a smaller --size")
+        raise Failure(
+            f"{folder} has {free // MIB} MiB free and {needed // MIB} MiB are needed; "
+            "set TMPDIR to a larger folder or give a smaller --size")
 
 
 def read_once(files):

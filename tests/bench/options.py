@@ -19,10 +19,12 @@ PUBLISHED = "src/BlockMount.Host/bin/Release/net10.0/**/publish/blockmount"
 def parse():
     parser = argparse.ArgumentParser(
         prog="tests/bench/run",
-        description="Serves the same data with blockmount, qemu-nbd and nbdkit in turn and prints how fast each is. See tests/bench/README.md.",
+        description="Serves the same data with blockmount, qemu-nbd and nbdkit in turn and prints how fast each is; "
+                    "tests/bench/README.md says what the numbers mean.",
         epilog="Example: tests/bench/run --rounds 3 --seconds 2 --only blockmount-raw,nbdkit-raw --workloads randread-4x32")
     parser.add_argument("--rounds", type=_count, default=5, metavar="N", help="how often every server is measured (default 5)")
-    parser.add_argument("--seconds", type=_seconds, default=5.0, metavar="S", help="run time of fio in each measurement (default 5)")
+    parser.add_argument("--seconds", type=_seconds, default=5.0, metavar="S",
+                        help="run time of fio in each measurement (default 5)")
     parser.add_argument("--size", type=_size, default=1 << 30, metavar="SIZE", help="size of the disk, such as 256M (default 1G)")
     parser.add_argument("--only", type=_names("server", SERVERS), default=SERVERS, metavar="SERVER,…",
                         help="these servers: " + ", ".join(s.name for s in SERVERS))

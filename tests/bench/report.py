@@ -96,7 +96,8 @@ def document(path, facts, settings, workloads, servers, samples, notes):
 
 def _version(name, line):
     """Without the program's name or path, which some print and some do not."""
-    return line.partition(" version ")[2] or " ".join(w for w in line.removeprefix(f"{name}-").split() if os.path.basename(w) != name)
+    words = line.removeprefix(f"{name}-").split()
+    return line.partition(" version ")[2] or " ".join(word for word in words if os.path.basename(word) != name)
 
 
 def _cpu(row):

@@ -57,7 +57,8 @@ class Running:
 def socket_path(folder):
     path = os.path.join(folder, "s")
     if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
-        raise Failure(f"{path} is too long for a Unix socket ({SOCKET_PATH_LIMIT} bytes are allowed); set TMPDIR to a shorter folder")
+        raise Failure(
+            f"{path} is too long for a Unix socket ({SOCKET_PATH_LIMIT} bytes are allowed); set TMPDIR to a shorter folder")
     return path
 
 

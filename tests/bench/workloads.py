@@ -47,9 +47,11 @@ class FioLoad:
         with open(job, "w", encoding="utf-8") as text:
             # The clients share the processors with the server: thread, norandommap and gtod_reduce keep fio's own work small.
             text.write(
-                f"[load]\nioengine=nbd\nuri={running.uri}\nrw={self.pattern}\nbs={self.size}\nnumjobs={self.connections}\n"
-                f"iodepth={self.depth}\ntime_based=1\nruntime={int(seconds * 1000)}ms\nthread=1\nnorandommap=1\ngtod_reduce=1\ngroup_reporting=1\n")
-        bench.processes.run([bench.programs["fio"], "--output-format=json", f"--output={report}", job], seconds + FIO_GRACE_SECONDS)
+                f"[load]\nioengine=nbd\nuri={running.uri}\nrw={self.pattern}\nbs={self.size}\n"
+                f"numjobs={self.connections}\niodepth={self.depth}\ntime_based=1\nruntime={int(seconds * 1000)}ms\n"
+                "thread=1\nnorandommap=1\ngtod_reduce=1\ngroup_reporting=1\n")
+        arguments = [bench.programs["fio"], "--output-format=json", f"--output={report}", job]
+        bench.processes.run(arguments, seconds + FIO_GRACE_SECONDS)
         with open(report, encoding="utf-8") as text:
             content = text.read()
         os.unlink(report)

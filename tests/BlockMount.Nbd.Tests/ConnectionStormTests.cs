@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using BlockMount.Nbd.Tests.Support;
 using BlockMount.TestSupport;
 
@@ -18,6 +19,49 @@ public sealed class ConnectionStormTests
         await TestServer.UntilAsync(() => Descriptors() <= before + 5, $"giving back descriptors ({before} before)");
         using var client = server.Go();
         client.AssertInStep();
+    }
+
+    [Fact]
+    public async Task A_server_out_of_descriptors_accepts_again_when_there_are_some()
+    {
+        Peer.Require("prlimit", "util-linux");
+        await using var server = new TestServer(new MemoryDevice(1 << 20));
+        var before = (await Peer.RunOkAsync("prlimit", "--pid", $"{Environment.ProcessId}", "--nofile", "--output=SOFT", "--noheadings")).Trim();
+        await Peer.RunOkAsync("prlimit", "--pid", $"{Environment.ProcessId}", $"--nofile={Descriptors() + 60}:");
+        var hoard = new List<Socket>();
+        try
+        {
+            using var client = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            client.ReceiveTimeout = 20_000;
+            Hoard(hoard);
+            client.Connect(new UnixDomainSocketEndPoint(server.Path));
+            await Task.Delay(300);
+            Assert.Equal(0, client.Available);
+            hoard.ForEach(s => s.Dispose());
+            Assert.Equal(18, client.Receive(new byte[18]));
+        }
+        finally
+        {
+            hoard.ForEach(s => s.Dispose());
+            await Peer.RunOkAsync("prlimit", "--pid", $"{Environment.ProcessId}", $"--nofile={before}:");
+        }
+    }
+
+    private static void Hoard(List<Socket> hoard)
+    {
+        try
+        {
+            while (hoard.Count < 1000)
+            {
+                hoard.Add(new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified));
+            }
+        }
+        catch (SocketException)
+        {
+            return;
+        }
+
+        Assert.Fail("the limit of descriptors was never reached");
     }
 
     private static void Storm(TestServer server, int count)

@@ -190,25 +190,53 @@ public sealed class ListenerTests : IDisposable
     }
 
     [Fact]
-    public void Without_socket_activation_there_are_no_sockets()
+    public void Sockets_meant_for_another_process_are_not_taken()
     {
-        Environment.SetEnvironmentVariable("LISTEN_FDS", "1");
-        Environment.SetEnvironmentVariable("LISTEN_PID", "1");
-        try
+        using var variables = Activation("1", "1");
+        Assert.Empty(SocketActivation.Take());
+        Assert.Equal("1", Environment.GetEnvironmentVariable("LISTEN_FDS"));
+    }
+
+    [Fact]
+    public async Task A_passed_socket_is_taken_once_and_serves()
+    {
+        var passed = Stranger(_folder["s"]);
+        using var variables = Activation("1", $"{Environment.ProcessId}");
+        var taken = Assert.Single(SocketActivation.Take((int)passed.SafeHandle.DangerousGetHandle()));
+        passed.SafeHandle.SetHandleAsInvalid();
+        Assert.Null(Environment.GetEnvironmentVariable("LISTEN_FDS"));
+        Assert.Empty(SocketActivation.Take());
+        using (taken)
         {
-            Assert.Empty(SocketActivation.Take());
+            await using var server = new NbdServer([new NbdExport("disk", new MemoryDevice(4096))]);
+            server.Listen(taken);
+            using var client = new Support.RawClient(_folder["s"]);
+            client.Greeting();
         }
-        finally
-        {
-            Environment.SetEnvironmentVariable("LISTEN_FDS", null);
-            Environment.SetEnvironmentVariable("LISTEN_PID", null);
-        }
+    }
+
+    [Theory]
+    [InlineData("0")]
+    [InlineData("-1")]
+    [InlineData("many")]
+    [InlineData("65")]
+    public void A_senseless_number_of_passed_sockets_is_an_error(string count)
+    {
+        using var variables = Activation(count, $"{Environment.ProcessId}");
+        Assert.Equal(ErrorKind.InvalidArgument, Assert.Throws<DiskException>(() => SocketActivation.Take()).Kind);
     }
 
     [Theory]
     [InlineData("/run/a.sock", "", "nbd+unix:///?socket=/run/a.sock")]
     [InlineData("/run/my disk&x.sock", "C: ü", "nbd+unix:///C%3A%20%C3%BC?socket=/run/my%20disk%26x.sock")]
     public void A_uri_escapes_what_it_must(string path, string name, string expected) => Assert.Equal(expected, NbdUri.ForUnixSocket(path, name));
+
+    private static Variables Activation(string count, string process)
+    {
+        Environment.SetEnvironmentVariable("LISTEN_FDS", count);
+        Environment.SetEnvironmentVariable("LISTEN_PID", process);
+        return new Variables();
+    }
 
     private static Socket Stranger(string path)
     {
@@ -226,4 +254,13 @@ public sealed class ListenerTests : IDisposable
 
     private List<string> Names(string directory) =>
         [.. Directory.GetFileSystemEntries(_folder[directory]).Select(p => Path.GetFileName(p)).Order(StringComparer.Ordinal)];
+
+    private sealed class Variables : IDisposable
+    {
+        public void Dispose()
+        {
+            Environment.SetEnvironmentVariable("LISTEN_FDS", null);
+            Environment.SetEnvironmentVariable("LISTEN_PID", null);
+        }
+    }
 }

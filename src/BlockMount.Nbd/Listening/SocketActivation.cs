@@ -15,7 +15,10 @@ public static class SocketActivation
     /// environment, so that a child process does not believe they are meant for it; a second call finds nothing.
     /// </summary>
     /// <exception cref="DiskException">The variables are there but make no sense, or a descriptor is no socket.</exception>
-    public static IReadOnlyList<Socket> Take()
+    public static IReadOnlyList<Socket> Take() => Take(FirstDescriptor);
+
+    /// <param name="first">The first descriptor passed; by convention 3.</param>
+    internal static IReadOnlyList<Socket> Take(int first)
     {
         var count = Environment.GetEnvironmentVariable("LISTEN_FDS");
         var process = Environment.GetEnvironmentVariable("LISTEN_PID");
@@ -35,7 +38,7 @@ public static class SocketActivation
             throw new DiskException(ErrorKind.InvalidArgument, $"LISTEN_FDS is \"{count}\", not a number from 1 to {MostDescriptors}.");
         }
 
-        return [.. Enumerable.Range(FirstDescriptor, sockets).Select(Adopt)];
+        return [.. Enumerable.Range(first, sockets).Select(Adopt)];
     }
 
     private static Socket Adopt(int descriptor)

@@ -55,22 +55,16 @@ internal sealed class PendingReplies(
     /// <summary>Takes over a request whose operation was started and has not completed.</summary>
     public void Add(in RequestHeader request, in ValueTask operation, in OperationState state, int weight)
     {
-        PendingRequest? pending;
+        // What may fail comes before the request is counted, or the end of the connection would wait for it in vain.
+        StartThread();
+        var pending = TakeFree();
+        pending.Set(request, state, weight);
         lock (_lock)
         {
             _count++;
             _bytes += weight;
-            _free.TryPop(out pending);
         }
 
-        if (_thread is null)
-        {
-            _thread = new Thread(SendReplies) { IsBackground = true, Name = "nbd replies" };
-            _thread.Start();
-        }
-
-        pending ??= new PendingRequest(this);
-        pending.Set(request, state, weight);
         pending.Await(operation);
     }
 
@@ -107,6 +101,24 @@ internal sealed class PendingReplies(
 
     /// <summary>Operations that have not been answered.</summary>
     public int Count => Volatile.Read(ref _count);
+
+    private void StartThread()
+    {
+        if (_thread is null)
+        {
+            var thread = new Thread(SendReplies) { IsBackground = true, Name = "nbd replies" };
+            thread.Start();
+            _thread = thread;
+        }
+    }
+
+    private PendingRequest TakeFree()
+    {
+        lock (_lock)
+        {
+            return _free.TryPop(out var free) ? free : new PendingRequest(this);
+        }
+    }
 
     private bool HasRoom(long bytes) => _count == 0 || (_count < maxRequests && bytes <= maxBytes - _bytes);
 

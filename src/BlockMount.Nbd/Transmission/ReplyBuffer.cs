@@ -36,10 +36,11 @@ internal sealed class ReplyBuffer(SocketWriter writer, PinnedBufferPool pool) : 
     /// <summary>Leaves what was reserved last to a pending operation, which must release the buffer when its reply is sent.</summary>
     public PinnedBuffer Detach(int size, out int offset)
     {
-        Flush();
-        offset = _end;
+        // First of all: should anything below throw, the operation's reference keeps the slot out of every other hand for ever.
         var buffer = _buffer;
         buffer.AddReference();
+        Flush();
+        offset = _end;
         if (IsLarge)
         {
             Exchange(PinnedBufferPool.StandardCapacity);

@@ -1,0 +1,198 @@
+using BlockMount.Core.Devices;
+using BlockMount.Nbd.Handshake;
+using BlockMount.Nbd.Wire;
+using static BlockMount.Nbd.NbdConstants;
+
+namespace BlockMount.Nbd.Transmission;
+
+/// <summary>
+/// Carries out requests that have passed <see cref="RequestRules"/>, on the receiving thread: one that completes at once is answered into the
+/// reply buffer, any other is left to <see cref="PendingReplies"/> together with the buffers it uses.
+/// </summary>
+/// <remarks>No lock is held while the device is called.</remarks>
+internal sealed class RequestExecutor(
+    NbdSession session, ReplyBuffer replies, PendingReplies pending, Answers answers, PinnedBufferPool pool)
+{
+    private readonly BlockDevice _device = session.Export.Device;
+    private readonly int _readHeaderSize = ReplyWriter.ReadHeaderSize(session.Structured);
+    private BlockStatus? _status;
+
+    /// <summary>Carries out a request that has no payload.</summary>
+    public void Execute(in RequestHeader request)
+    {
+        if (request.Type != NBD_CMD_READ)
+        {
+            ExecuteWithoutData(request);
+        }
+        else if (request.Length == 0)
+        {
+            answers.Success(replies, request);
+        }
+        else
+        {
+            Read(request);
+        }
+    }
+
+    /// <summary>Carries out a WRITE.</summary>
+    /// <param name="request">The WRITE.</param>
+    /// <param name="payload">Lies in <paramref name="buffer"/>.</param>
+    /// <param name="buffer">Held by the caller when shared, otherwise its only reference is passed on here.</param>
+    /// <param name="isShared">Whether other requests lie in the same buffer.</param>
+    public void Write(in RequestHeader request, ReadOnlyMemory<byte> payload, PinnedBuffer buffer, bool isShared)
+    {
+        ValueTask operation;
+        try
+        {
+            operation = _device.WriteAsync((long)request.Offset, payload, Options(request));
+        }
+        catch (Exception e)
+        {
+            operation = ValueTask.FromException(e);
+        }
+
+        if (!operation.IsCompleted)
+        {
+            if (isShared)
+            {
+                buffer.AddReference();
+            }
+
+            pending.Add(request, operation, new OperationState(Payload: buffer), payload.Length);
+            return;
+        }
+
+        Finish(request, operation);
+        if (!isShared)
+        {
+            buffer.Release();
+        }
+    }
+
+    /// <summary>The device reads into the reply itself, right behind where its header goes.</summary>
+    private void Read(in RequestHeader request)
+    {
+        var length = (int)request.Length;
+        var size = _readHeaderSize + length;
+        pending.WaitForRoom(length, replies);
+        var slot = replies.Reserve(size);
+        ValueTask operation;
+        try
+        {
+            operation = _device.ReadAsync((long)request.Offset, slot[_readHeaderSize..]);
+        }
+        catch (Exception e)
+        {
+            operation = ValueTask.FromException(e);
+        }
+
+        if (operation.IsCompletedSuccessfully)
+        {
+            operation.GetAwaiter().GetResult();
+            ReplyWriter.ReadHeader(slot.Span, session.Structured, request);
+            replies.Commit(size);
+        }
+        else if (operation.IsCompleted)
+        {
+            Finish(request, operation);
+        }
+        else
+        {
+            var buffer = replies.Detach(size, out var offset);
+            pending.Add(request, operation, new OperationState(Reply: buffer, ReplyOffset: offset, ReplySize: size), length);
+        }
+    }
+
+    private void ExecuteWithoutData(in RequestHeader request)
+    {
+        pending.WaitForRoom(0, replies);
+        BlockStatus? status = null;
+        ValueTask operation;
+        try
+        {
+            operation = Start(request, out status);
+        }
+        catch (Exception e)
+        {
+            operation = ValueTask.FromException(e);
+        }
+
+        if (!operation.IsCompleted)
+        {
+            pending.Add(request, operation, new OperationState(Status: status), 0);
+        }
+        else if (status is not null && operation.IsCompletedSuccessfully)
+        {
+            operation.GetAwaiter().GetResult();
+            Answers.Status(replies, request, status);
+            _status = status;
+        }
+        else
+        {
+            Finish(request, operation);
+        }
+    }
+
+    private ValueTask Start(in RequestHeader request, out BlockStatus? status)
+    {
+        status = null;
+        var offset = (long)request.Offset;
+        switch (request.Type)
+        {
+            case NBD_CMD_FLUSH:
+                // What the client waits for must not wait for the disk behind it.
+                replies.Flush();
+                return _device.FlushAsync();
+            case NBD_CMD_TRIM:
+                return _device.TrimAsync(offset, request.Length, Options(request));
+            case NBD_CMD_WRITE_ZEROES:
+                return _device.ZeroAsync(offset, request.Length, Options(request));
+            case NBD_CMD_CACHE:
+                return CacheAsync(offset, Math.Min(request.Length, MaxPayload));
+            default:
+                status = _status ?? new BlockStatus();
+                _status = null;
+                return status.CollectAsync(
+                    _device, session.Contexts, offset, request.Length, (request.Flags & NBD_CMD_FLAG_REQ_ONE) != 0);
+        }
+    }
+
+    /// <summary>Reads and forgets, so that what lies below has the bytes at hand; a hint, so a very long one is only begun.</summary>
+    private async ValueTask CacheAsync(long offset, long length)
+    {
+        var buffer = pool.Rent();
+        try
+        {
+            // A multiple of every alignment a device may have.
+            const int step = 256 << 10;
+            for (var end = offset + length; offset < end; offset += step)
+            {
+                await _device.ReadAsync(offset, buffer.Memory(0, (int)Math.Min(step, end - offset)));
+            }
+        }
+        finally
+        {
+            buffer.Release();
+        }
+    }
+
+    /// <summary>Answers a request without data whose operation has completed.</summary>
+    private void Finish(in RequestHeader request, in ValueTask operation)
+    {
+        try
+        {
+            operation.GetAwaiter().GetResult();
+        }
+        catch (Exception e)
+        {
+            answers.Failure(replies, request, e);
+            return;
+        }
+
+        answers.Success(replies, request);
+    }
+
+    private static WriteOptions Options(in RequestHeader request) =>
+        ((request.Flags & NBD_CMD_FLAG_FUA) != 0 ? WriteOptions.ForceUnitAccess : 0)
+        | ((request.Flags & NBD_CMD_FLAG_NO_HOLE) != 0 ? WriteOptions.KeepAllocated : 0);
+}

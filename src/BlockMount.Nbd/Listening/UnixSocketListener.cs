@@ -212,10 +212,12 @@ public sealed class UnixSocketListener : IDisposable
         }
         finally
         {
-            Directory.Delete(aside, recursive: true);
-            if (link is not null)
+            foreach (var made in (string?[])[aside, link])
             {
-                Directory.Delete(link, recursive: true);
+                if (Directory.Exists(made))
+                {
+                    Directory.Delete(made, recursive: true);
+                }
             }
         }
     }

@@ -12,6 +12,9 @@ internal sealed class BlockStatus
     /// <summary>Extents in one chunk; the protocol allows 2^20.</summary>
     public const int MaxExtents = 64 << 10;
 
+    /// <summary>Bytes that the extents of both contexts may take.</summary>
+    public const int MaxSize = 2 * 8 * MaxExtents;
+
     /// <summary>Questions to the device for one request, so that no request costs much more than another.</summary>
     public const int MaxMapCalls = 64 << 10;
 

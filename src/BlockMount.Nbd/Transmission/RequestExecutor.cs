@@ -105,7 +105,8 @@ internal sealed class RequestExecutor(
 
     private void ExecuteWithoutData(in RequestHeader request)
     {
-        pending.WaitForRoom(0, replies);
+        var weight = Weight(request);
+        pending.WaitForRoom(weight, replies);
         BlockStatus? status = null;
         ValueTask operation;
         try
@@ -119,7 +120,7 @@ internal sealed class RequestExecutor(
 
         if (!operation.IsCompleted)
         {
-            pending.Add(request, operation, new OperationState(Status: status), 0);
+            pending.Add(request, operation, new OperationState(Status: status), weight);
         }
         else if (status is not null && operation.IsCompletedSuccessfully)
         {
@@ -132,6 +133,14 @@ internal sealed class RequestExecutor(
             Finish(request, operation);
         }
     }
+
+    /// <summary>Bytes that the operation may hold on to while it is pending.</summary>
+    private static int Weight(in RequestHeader request) => request.Type switch
+    {
+        NBD_CMD_BLOCK_STATUS => BlockStatus.MaxSize,
+        NBD_CMD_CACHE => PinnedBufferPool.StandardCapacity,
+        _ => 0,
+    };
 
     private ValueTask Start(in RequestHeader request, out BlockStatus? status)
     {

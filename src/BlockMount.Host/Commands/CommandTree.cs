@@ -24,6 +24,7 @@ internal static class CommandTree
             ListCommand.Create(),
             ListCommand.CreateStatus(),
             DoctorCommand.Create(),
+            DemoCommand.Create(),
         };
     }
 }

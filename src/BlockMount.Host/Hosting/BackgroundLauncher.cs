@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Reflection;
 using BlockMount.Core.Errors;
 using BlockMount.Host.Cli;
 using BlockMount.Platform.Hosts;
@@ -21,17 +20,7 @@ internal static class BackgroundLauncher
     /// <summary>Starts this program again with the same arguments.</summary>
     public static async Task<int> StartAsync(CancellationToken cancellationToken)
     {
-        var start = new ProcessStartInfo(ProgramPath()) { UseShellExecute = false, RedirectStandardOutput = true };
-        if (Path.GetFileNameWithoutExtension(start.FileName) == "dotnet")
-        {
-            start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, Assembly.GetExecutingAssembly().GetName().Name + ".dll"));
-        }
-
-        foreach (var argument in Environment.GetCommandLineArgs().Skip(1).Append(ChildOption))
-        {
-            start.ArgumentList.Add(argument);
-        }
-
+        var start = OwnProgram.StartInfo(Environment.GetCommandLineArgs().Skip(1).Append(ChildOption));
         using var child = Process.Start(start) ?? throw new DiskException(ErrorKind.Io, $"{start.FileName}: it could not be started again in the background.");
         while (await child.StandardOutput.ReadLineAsync(cancellationToken) is { } line)
         {
@@ -54,7 +43,4 @@ internal static class BackgroundLauncher
         Console.Out.Flush();
         BackgroundProcess.Detach();
     }
-
-    private static string ProgramPath() =>
-        Environment.ProcessPath ?? throw new DiskException(ErrorKind.Io, "The program's own path is unknown, so it cannot be started again in the background.");
 }

@@ -60,6 +60,7 @@ public sealed class BadInputTests : IDisposable
         {
             await Peer.RunOkAsync("qemu-io", "-f", "raw", "-c", "write -P 1 0 4k", server.Uri);
             Assert.Equal(0, await server.StopAsync());
+            Assert.Contains($"warning: {_folder["leaf.vdi"]} was made from {_folder["base.vdi"]}", server.Errors, StringComparison.Ordinal);
         }
 
         Assert.Contains("was changed after leaf.vdi was made from it", await Blockmount.FailsAsync(3, "info", _folder["leaf.vdi"]), StringComparison.Ordinal);

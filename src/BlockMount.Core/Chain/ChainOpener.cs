@@ -62,6 +62,20 @@ public sealed class ChainOpener(IStoreProvider provider)
         }
     }
 
+    /// <summary>
+    /// An image, near the chain's leaf, that was made from the leaf as it is now and would no longer fit after a write to it; null when
+    /// there is none.
+    /// </summary>
+    public async ValueTask<string?> FindChildAsync(DiskChain chain, CancellationToken cancellationToken = default)
+    {
+        var leaf = chain.Layers[^1];
+        var path = Path.GetFullPath(leaf.Path);
+        return leaf.Identity.Uuid == Guid.Empty
+            ? null
+            : await new ImageSearch(provider).FindChildAsync(
+                path, leaf.Identity, SearchScope.Around(Path.GetDirectoryName(path) ?? "/", new ChainOpenOptions()), cancellationToken);
+    }
+
     private static async ValueTask CloseAsync(IEnumerable<ImageLayer> layers)
     {
         foreach (var layer in layers)

@@ -35,6 +35,21 @@ internal sealed class ImageSearch(IStoreProvider provider)
     /// <summary>Files of one folder that are looked at.</summary>
     private const int FolderLimit = 10_000;
 
+    /// <summary>An image near <paramref name="path"/> that was made from it as it is now, or null.</summary>
+    public async ValueTask<string?> FindChildAsync(string path, ImageIdentity parent, SearchScope scope, CancellationToken cancellationToken)
+    {
+        foreach (var file in scope.Near.SelectMany(ImagesFirst).Where(f => !string.Equals(f, path, StringComparison.Ordinal)))
+        {
+            if (await ReadLinksAsync(file, cancellationToken) is { Parent: { } link } && link.Uuid == parent.Uuid
+                && (link.ModificationUuid == Guid.Empty || link.ModificationUuid == parent.ModificationUuid))
+            {
+                return file;
+            }
+        }
+
+        return null;
+    }
+
     /// <summary>Every image with that UUID, in search order.</summary>
     public async IAsyncEnumerable<(string Path, ImageIdentity Identity)> FindAsync(
         Guid uuid, SearchScope scope, [EnumeratorCancellation] CancellationToken cancellationToken)
@@ -88,16 +103,19 @@ internal sealed class ImageSearch(IStoreProvider provider)
         }
     }
 
-    private async ValueTask<ImageIdentity?> IdentifyAsync(string path, CancellationToken cancellationToken)
+    private async ValueTask<ImageIdentity?> IdentifyAsync(string path, CancellationToken cancellationToken) =>
+        (await ReadLinksAsync(path, cancellationToken))?.Identity;
+
+    private async ValueTask<ImageLinks?> ReadLinksAsync(string path, CancellationToken cancellationToken)
     {
         try
         {
             await using var store = await provider.OpenAsync(path, StoreAccess.Probe, StoreOpenOptions.NoFinalSymlink, cancellationToken);
             foreach (var format in FormatRegistry.All.Where(f => f.CanHaveParent))
             {
-                if (await format.ReadIdentityAsync(store, cancellationToken) is { } identity)
+                if (await format.ReadLinksAsync(store, cancellationToken) is { } links)
                 {
-                    return identity;
+                    return links;
                 }
             }
 

@@ -27,6 +27,11 @@ public readonly record struct ImageIdentity(Guid Uuid, Guid ModificationUuid);
 /// <param name="ModificationUuid">The parent's modification UUID when the child was made; empty when not recorded.</param>
 public readonly record struct ParentLink(Guid Uuid, Guid ModificationUuid);
 
+/// <summary>Which image a file is and which one it was made from.</summary>
+/// <param name="Identity">The image's own.</param>
+/// <param name="Parent">Null for a base image.</param>
+public readonly record struct ImageLinks(ImageIdentity Identity, ParentLink? Parent);
+
 /// <summary>Facts of one image for <c>info</c>.</summary>
 public sealed record ImageDescription
 {

@@ -39,8 +39,8 @@ public abstract class ImageFormat
     /// <summary>How sure the format is that the store is one of its images: 0 (no) to 100. Reads little, never throws on content.</summary>
     public abstract ValueTask<int> ProbeAsync(ByteStore store, CancellationToken cancellationToken);
 
-    /// <summary>Reads the identity without opening the image; null when it has none or is unreadable. For searching parents.</summary>
-    public abstract ValueTask<ImageIdentity?> ReadIdentityAsync(ByteStore store, CancellationToken cancellationToken);
+    /// <summary>Reads the links without opening the image; null when it has none or is unreadable. For searching relatives.</summary>
+    public abstract ValueTask<ImageLinks?> ReadLinksAsync(ByteStore store, CancellationToken cancellationToken);
 
     /// <summary>Opens the image. Changes nothing (rule D8). On success the layer owns the store.</summary>
     /// <exception cref="DiskException">Not this format, unsupported or corrupt.</exception>

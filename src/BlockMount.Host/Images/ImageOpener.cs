@@ -22,6 +22,7 @@ internal sealed class ImageOpener(IStoreProvider provider)
             : await _overlays.OpenAsync(path, request.Overlay, request.Chain, cancellationToken);
         try
         {
+            await WarnOfChildrenAsync(chain, cancellationToken);
             return new OpenedImage(path, chain, await WindowAsync(chain, request, cancellationToken));
         }
         catch
@@ -36,6 +37,17 @@ internal sealed class ImageOpener(IStoreProvider provider)
     {
         var path = await _machines.ResolveAsync(image, request.Chain, cancellationToken);
         return await _chains.InspectAsync(path, request.Chain, cancellationToken);
+    }
+
+    /// <summary>Writing to an image that others were made from makes those unusable; whoever asks for it should know.</summary>
+    private async Task WarnOfChildrenAsync(DiskChain chain, CancellationToken cancellationToken)
+    {
+        if (!chain.IsReadOnly && await _chains.FindChildAsync(chain, cancellationToken) is { } child)
+        {
+            await Console.Error.WriteLineAsync(
+                $"blockmount: warning: {child} was made from {chain.Name}; a write to {chain.Name} makes {Path.GetFileName(child)} unusable. "
+                + "Add --read-only or --overlay, or open the newest image instead.");
+        }
     }
 
     private static async Task<BlockDevice> WindowAsync(DiskChain chain, ImageRequest request, CancellationToken cancellationToken)

@@ -127,6 +127,20 @@ public sealed class ChainOpeningTests
     }
 
     [Fact]
+    public async Task An_image_that_was_made_from_the_leaf_is_found_and_one_that_no_longer_fits_is_not()
+    {
+        var (uuid, modify) = Put("/vm/base.vdi");
+        Put("/vm/Snapshots/stale.vdi", uuid, Guid.NewGuid());
+        var opener = new ChainOpener(_provider);
+        await using var chain = await opener.OpenAsync("/vm/base.vdi", new ChainOpenOptions());
+        Assert.Null(await opener.FindChildAsync(chain));
+
+        Put("/vm/Snapshots/child.vdi", uuid, modify);
+
+        Assert.Equal("/vm/Snapshots/child.vdi", await opener.FindChildAsync(chain));
+    }
+
+    [Fact]
     public async Task Parents_are_opened_for_reading_only()
     {
         var (uuid, modify) = Put("/vm/base.vdi");

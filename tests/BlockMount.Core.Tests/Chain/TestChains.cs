@@ -29,7 +29,7 @@ internal static class TestChains
     public static async Task<ImageIdentity> IdentifyAsync(MemoryProvider provider, string path)
     {
         await using var store = await provider.OpenAsync(path, StoreAccess.Probe);
-        return (await new VdiFormat().ReadIdentityAsync(store, default))!.Value;
+        return (await new VdiFormat().ReadLinksAsync(store, default))!.Value.Identity;
     }
 
     public static ValueTask<DiskChain> OpenAsync(MemoryProvider provider, string leaf, bool readOnly = false) =>

@@ -14,7 +14,7 @@ public sealed class RawFormat : ImageFormat
 
     public override ValueTask<int> ProbeAsync(ByteStore store, CancellationToken cancellationToken) => new(1);
 
-    public override ValueTask<ImageIdentity?> ReadIdentityAsync(ByteStore store, CancellationToken cancellationToken) => new(default(ImageIdentity?));
+    public override ValueTask<ImageLinks?> ReadLinksAsync(ByteStore store, CancellationToken cancellationToken) => new(default(ImageLinks?));
 
     public override ValueTask<ImageLayer> OpenAsync(ByteStore store, CancellationToken cancellationToken) => new(new RawLayer(store));
 

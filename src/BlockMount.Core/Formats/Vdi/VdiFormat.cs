@@ -16,12 +16,12 @@ public sealed class VdiFormat : ImageFormat
     public override async ValueTask<int> ProbeAsync(ByteStore store, CancellationToken cancellationToken) =>
         VdiHeader.HasSignature(await ReadSectorAsync(store, cancellationToken)) ? 90 : 0;
 
-    public override async ValueTask<ImageIdentity?> ReadIdentityAsync(ByteStore store, CancellationToken cancellationToken)
+    public override async ValueTask<ImageLinks?> ReadLinksAsync(ByteStore store, CancellationToken cancellationToken)
     {
         try
         {
             var header = VdiHeader.Parse(store.Name, await ReadSectorAsync(store, cancellationToken), store.Length);
-            return new ImageIdentity(header.UuidCreate, header.UuidModify);
+            return new ImageLinks(new ImageIdentity(header.UuidCreate, header.UuidModify), header.Parent);
         }
         catch (DiskException)
         {

@@ -57,6 +57,8 @@ internal sealed record VdiHeader
     /// <summary>As VirtualBox does, a link makes an image differencing whatever its type says.</summary>
     public bool IsDifferencing => Type == TypeDiff || UuidLinkage != Guid.Empty;
 
+    public ParentLink? Parent => IsDifferencing ? new ParentLink(UuidLinkage, UuidParentModify) : null;
+
     public bool IsFixed => Type == TypeFixed;
 
     /// <summary>Bytes from one block's start to the next.</summary>

@@ -29,8 +29,7 @@ internal sealed class VdiLayer : ImageLayer
 
     public override ImageIdentity Identity => new(_header.UuidCreate, _modification);
 
-    public override ParentLink? Parent =>
-        _header.IsDifferencing ? new ParentLink(_header.UuidLinkage, _header.UuidParentModify) : null;
+    public override ParentLink? Parent => _header.Parent;
 
     public override bool KeepsAllocation => _header.IsFixed;
 

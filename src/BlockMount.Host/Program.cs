@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Invocation;
 using System.Runtime.InteropServices;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Commands;
@@ -10,8 +11,9 @@ using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
 using var hangup = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Stop);
 
 var command = CommandTree.Create().Parse(args);
-var code = await command.InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null }, stopping.Token);
-return command.Errors.Count > 0 && code != 0 ? ExitCode.Usage : code;
+return command.Action is ParseErrorAction
+    ? UsageError.Report(command)
+    : await command.InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null }, stopping.Token);
 
 void Stop(PosixSignalContext context)
 {

@@ -45,7 +45,7 @@ internal static class ConvertCommand
                 return ExitCode.Done;
             }
 
-            var format = ImageCreator.FormatFor(path, result.GetValue(to));
+            var format = ImageCreator.FormatFor(path, result.GetValue(to), "--to");
             ParentLink? link = result.GetValue(keepParent) ? LinkOf(opened, format) : null;
             var create = new ImageCreateOptions
             {

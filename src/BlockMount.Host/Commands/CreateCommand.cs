@@ -30,7 +30,7 @@ internal static class CreateCommand
         command.SetWork(async (result, cancellation) =>
         {
             var path = result.GetRequiredValue(file);
-            var kind = ImageCreator.FormatFor(path, result.GetValue(format));
+            var kind = ImageCreator.FormatFor(path, result.GetValue(format), "--format");
             var options = new ImageCreateOptions
             {
                 Capacity = result.GetValue(size) ?? 0,

@@ -20,6 +20,9 @@ internal sealed class Listeners : IDisposable
 
     public IReadOnlyList<Socket> Sockets => _sockets;
 
+    /// <summary>Whether the caller made every socket: it knows where clients find us, and its stdout is not ours to write to.</summary>
+    public bool ArePassedOn { get; private set; } = true;
+
     /// <summary>Paths and addresses, for listings.</summary>
     public List<string> Names { get; } = [];
 
@@ -36,12 +39,14 @@ internal sealed class Listeners : IDisposable
 
             if (request.Tcp is not null)
             {
+                listeners.ArePassedOn = false;
                 var socket = TcpListenerSocket.Bind(request.Tcp);
                 listeners.Add(socket, socket, socket.LocalEndPoint!.ToString()!, name => NbdUri.ForTcp((IPEndPoint)socket.LocalEndPoint!, name));
             }
 
             if (request.Socket is not null || listeners._sockets.Count == 0)
             {
+                listeners.ArePassedOn = false;
                 var path = Path.GetFullPath(request.Socket ?? Path.Combine(RunDirectory.Ensure(), FileNameFor(defaultName) + ".sock"));
                 var unix = UnixSocketListener.Bind(path);
                 listeners.Add(unix, unix.Socket, path, name => NbdUri.ForUnixSocket(path, name));

@@ -78,15 +78,11 @@ internal static class ServeHost
                 await File.WriteAllTextAsync(file, Environment.ProcessId.ToString(CultureInfo.InvariantCulture) + "\n", cancellationToken);
             }
 
-            for (var i = 0; i < images.Count; i++)
+            if (!listeners.ArePassedOn)
             {
-                foreach (var uri in listeners.UrisFor(i == 0 ? string.Empty : images[i].Export.Name))
-                {
-                    Console.WriteLine(uri);
-                }
+                Announce();
             }
 
-            Console.WriteLine("ready");
             if (request.InBackground)
             {
                 BackgroundLauncher.Ready();
@@ -110,6 +106,19 @@ internal static class ServeHost
             {
                 await _control.DisposeAsync();
             }
+        }
+
+        private void Announce()
+        {
+            for (var i = 0; i < images.Count; i++)
+            {
+                foreach (var uri in listeners.UrisFor(i == 0 ? string.Empty : images[i].Export.Name))
+                {
+                    Console.WriteLine(uri);
+                }
+            }
+
+            Console.WriteLine("ready");
         }
 
         private Task StopFromOutsideAsync()

@@ -8,13 +8,16 @@ namespace BlockMount.Host.Images;
 internal sealed class ImageCreator(IStoreProvider provider)
 {
     /// <summary>The format named, or the one the file's extension stands for.</summary>
+    /// <param name="path">The file to be made.</param>
+    /// <param name="name">What the user said, or null.</param>
+    /// <param name="option">Where the user can say it.</param>
     /// <exception cref="DiskException">Neither says.</exception>
-    public static ImageFormat FormatFor(string path, string? name) =>
+    public static ImageFormat FormatFor(string path, string? name, string option) =>
         name is not null
             ? FormatRegistry.ByName(name)
             : FormatRegistry.ByExtension(path) ?? throw new DiskException(
                 ErrorKind.InvalidArgument,
-                $"{path}: its extension names no format; add --format with one of {string.Join(", ", FormatRegistry.All.Select(f => f.Name))}.");
+                $"{path}: its extension names no format; add {option} with one of {string.Join(", ", FormatRegistry.All.Select(f => f.Name))}.");
 
     /// <exception cref="DiskException">The file exists, an option is not allowed, or the host failed.</exception>
     public async Task CreateAsync(string path, ImageFormat format, ImageCreateOptions options, CancellationToken cancellationToken)

@@ -46,7 +46,9 @@ internal static unsafe class FileOpener
         var descriptor = Shim.Open(path, OpenFlags.Write | OpenFlags.Create);
         if (descriptor < 0)
         {
-            throw HostErrors.OnPath(descriptor, path, "created");
+            throw HostErrors.KindOf(descriptor) == HostErrorKind.Exists
+                ? new DiskException(ErrorKind.AlreadyExists, $"{path}: exists already and is never overwritten; choose another name or remove it.") { Path = path }
+                : HostErrors.OnPath(descriptor, path, "created");
         }
 
         var handle = new DescriptorHandle(descriptor);

@@ -112,6 +112,27 @@ public sealed class FileSystemTests : IDisposable
         Assert.Contains("second", await Blockmount.OkAsync("info", _folder["disk.vdi"]), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_mount_whose_process_was_killed_is_taken_away_by_unmount_and_the_image_opens_again(bool files)
+    {
+        await MakeExt4Async("disk.vdi");
+        string[] mount = ["mount", .. files ? ["--files"] : Array.Empty<string>(), _folder["disk.vdi"], _folder["mnt"]];
+        await Blockmount.OkAsync(mount);
+        using (var list = System.Text.Json.JsonDocument.Parse(await Blockmount.OkAsync("list", "--json")))
+        {
+            var host = list.RootElement.EnumerateArray().Single(h => h.TryGetProperty("mount", out var m) && m.GetString() == _folder["mnt"]);
+            await Peer.RunOkAsync("/bin/kill", "-KILL", host.GetProperty("pid").GetInt32().ToString());
+        }
+
+        var result = await Blockmount.RunAsync("unmount", _folder["mnt"]);
+        Assert.Equal(0, result.ExitCode);
+        Assert.Contains("had been killed", result.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain(_folder.Root, await File.ReadAllTextAsync("/proc/mounts"), StringComparison.Ordinal);
+        await WithMountAsync(mount, static () => Task.CompletedTask);
+    }
+
     private async Task MakeExt4Async(string name)
     {
         await Blockmount.OkAsync("create", _folder[name], "--size", "96M");

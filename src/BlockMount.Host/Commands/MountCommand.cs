@@ -13,6 +13,11 @@ namespace BlockMount.Host.Commands;
 /// <summary><c>mount</c>: a disk as a folder, kept by a process in the background.</summary>
 internal static class MountCommand
 {
+    private const string FilesSuffix = ".files";
+
+    /// <summary>Where running and killed hosts of this user keep the files under their file systems.</summary>
+    public static IEnumerable<string> PrivateFolders() => RunDirectory.Existing().SelectMany(d => Directory.GetDirectories(d, "*" + FilesSuffix));
+
     public static Command Create(ImageOpener opener)
     {
         var image = CommonArguments.Image();
@@ -55,7 +60,7 @@ internal static class MountCommand
             {
                 Device = meter,
                 Directory = directory,
-                PrivateFolder = Path.Combine(run, $"{Environment.ProcessId}.files"),
+                PrivateFolder = Path.Combine(run, Environment.ProcessId + FilesSuffix),
                 Partitions = contents.Table.Partitions.Where(static p => !p.IsContainer)
                     .Select(p => new ImagePartition(p.Number, p.Start, p.Length, contents.MountableIn(p))).ToList(),
                 WholeDiskFileSystem = contents.Table.Content is { IsMountable: true } whole ? whole.Name : null,

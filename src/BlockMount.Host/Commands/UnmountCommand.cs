@@ -1,4 +1,5 @@
 using System.CommandLine;
+using BlockMount.Attach.Images;
 using BlockMount.Core.Errors;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Hosting;
@@ -18,11 +19,21 @@ internal static class UnmountCommand
         {
             var path = Path.GetFullPath(result.GetRequiredValue(directory));
             var hosts = await RunningHosts.ListAsync(cancellation);
-            var host = hosts.FirstOrDefault(h => h.Mount == path) ?? throw new DiskException(
-                ErrorKind.NotFound, $"{path}: nothing of this user's is mounted there; blockmount list shows what is.");
-            await RunningHosts.StopAsync(host.Pid, cancellation);
-            Console.WriteLine($"{path}: unmounted, everything is written.");
-            return ExitCode.Done;
+            if (hosts.FirstOrDefault(h => h.Mount == path) is { } host)
+            {
+                await RunningHosts.StopAsync(host.Pid, cancellation);
+                Console.WriteLine($"{path}: unmounted, everything is written.");
+                return ExitCode.Done;
+            }
+
+            if (await AbandonedMount.ClearAsync(path, MountCommand.PrivateFolders(), cancellation))
+            {
+                await Console.Error.WriteLineAsync(
+                    $"blockmount: {path}: unmounted, but the process that served it had been killed; what nobody had flushed may be lost.");
+                return ExitCode.Done;
+            }
+
+            throw new DiskException(ErrorKind.NotFound, $"{path}: nothing of this user's is mounted there; blockmount list shows what is.");
         });
         return command;
     }

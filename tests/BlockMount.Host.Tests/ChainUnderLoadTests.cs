@@ -55,6 +55,60 @@ public sealed class ChainUnderLoadTests : IDisposable
         await AssertConsistentAsync(leaf, links: 4);
     }
 
+    [Fact]
+    public async Task Four_clients_that_write_zero_trim_and_flush_a_four_level_chain_at_once_read_what_a_model_says()
+    {
+        Peer.Require("nbdsh", "python3-libnbd");
+        var leaf = await MakeChainAsync(64, levels: 4);
+        await using var server = await Server.StartAsync(_folder["s.sock"], leaf);
+
+        // Each client owns every fourth 48 KiB piece, so that all of them meet in every block of the image.
+        var clients = Enumerable.Range(0, 4).Select(client => Peer.RunAsync("nbdsh", ["-c", $"""
+            import random
+            random.seed({client})
+            h.connect_uri("{server.Uri}")
+            piece, size = 49152, 16 * 1024 * 1024
+            places = list(range({client} * piece, size - piece, 4 * piece))
+            model = dict((at, bytearray(h.pread(piece, at))) for at in places)
+            for n in range(600):
+                at = random.choice(places)
+                start = 512 * random.randrange(0, 95)
+                length = 512 * random.randrange(1, 97 - start // 512)
+                if random.random() < 0.2:
+                    start, length = 0, piece
+                kind = random.randrange(8)
+                m = model[at]
+                if kind < 3:
+                    data = random.randbytes(length)
+                    h.pwrite(data, at + start, nbd.CMD_FLAG_FUA if random.random() < 0.1 else 0)
+                    m[start:start + length] = data
+                elif kind < 5:
+                    h.zero(length, at + start, nbd.CMD_FLAG_NO_HOLE if kind == 4 else 0)
+                    m[start:start + length] = bytes(length)
+                elif kind == 5:
+                    h.trim(length, at + start)
+                    found = h.pread(length, at + start)
+                    for s in range(0, length, 512):
+                        assert found[s:s + 512] in (bytes(512), m[start + s:start + s + 512]), "trim left foreign bytes"
+                    m[start:start + length] = found
+                elif kind == 6 and random.random() < 0.2:
+                    h.flush()
+                else:
+                    assert h.pread(piece, at) == m, "mismatch at %d" % at
+            for at in places:
+                assert h.pread(piece, at) == model[at], "final mismatch at %d" % at
+            """])).ToArray();
+        foreach (var client in clients)
+        {
+            var result = await client;
+            Assert.True(result.ExitCode == 0, result.Error);
+        }
+
+        Assert.Equal(0, await server.StopAsync());
+        Assert.Equal(string.Empty, server.Errors.Trim());
+        await AssertConsistentAsync(leaf, links: 4);
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(2)]

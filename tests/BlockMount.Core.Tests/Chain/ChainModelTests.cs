@@ -49,6 +49,14 @@ public sealed class ChainModelTests
         }
     }
 
+    [Fact]
+    public Task Random_chains_with_seeds_of_this_run_alone_agree_with_the_model_too() => FreshSeeds.RunAsync(seed =>
+    {
+        var random = new Random(seed);
+        return Random_operations_on_a_chain_read_as_an_array_does_and_survive_reopening(
+            seed, random.Next(1, 6), 65536 << random.Next(5), 512 * random.Next(1, 8000));
+    });
+
     [Theory]
     [InlineData(0x00000002u, 0u, 0u)]
     [InlineData(0x00010001u, 384u, 0u)]

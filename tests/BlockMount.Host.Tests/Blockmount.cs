@@ -9,6 +9,20 @@ internal static class Blockmount
 {
     public static string Program { get; } = Path.Combine(AppContext.BaseDirectory, "blockmount");
 
+    /// <summary>Runs it as an ordinary user. Skips where such a user cannot reach this checkout.</summary>
+    public static async Task<PeerResult> RunAsNobodyAsync(params string[] arguments)
+    {
+        Peer.RequireRoot();
+        Peer.Require("setpriv", "util-linux");
+        string[] nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        if ((await Peer.RunAsync("setpriv", [.. nobody, "/usr/bin/test", "-r", Path.ChangeExtension(Program, ".dll")])).ExitCode != 0)
+        {
+            Assert.Skip($"an ordinary user cannot read {Program}; the checkout lies in a private folder");
+        }
+
+        return await Peer.RunAsync("setpriv", [.. nobody, Program, .. arguments]);
+    }
+
     public static Task<PeerResult> RunAsync(params string[] arguments) => Peer.RunAsync(Program, arguments);
 
     public static Task<string> OkAsync(params string[] arguments) => Peer.RunOkAsync(Program, arguments);

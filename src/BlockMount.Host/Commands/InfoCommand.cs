@@ -77,7 +77,7 @@ internal static class InfoCommand
         diagnostics.AddRange(d.Diagnostics.Select(x => new DiagnosticFacts(x.Severity.ToString().ToLowerInvariant(), x.Code, x.Message)));
         return new ImageFacts
         {
-            Path = layer.Path,
+            Path = System.IO.Path.GetFullPath(layer.Path),
             Format = d.Format,
             Variant = d.Variant,
             Version = d.Version,

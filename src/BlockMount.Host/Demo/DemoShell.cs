@@ -10,11 +10,19 @@ internal sealed class DemoShell(string folder)
 {
     /// <summary>Runs this program; its output is shown.</summary>
     /// <exception cref="DiskException">It failed; its own sentence is on stderr already.</exception>
-    public async Task<string> BlockmountAsync(params string[] arguments)
+    public async Task BlockmountAsync(params string[] arguments)
+    {
+        if (!await TryBlockmountAsync(arguments))
+        {
+            throw new DiskException(ErrorKind.Io, $"The demo stopped because 'blockmount {arguments[0]}' failed.");
+        }
+    }
+
+    /// <summary>Runs this program; its output is shown. False when it failed.</summary>
+    public async Task<bool> TryBlockmountAsync(params string[] arguments)
     {
         Console.WriteLine($"\n$ blockmount {string.Join(' ', arguments)}");
-        return await RunAsync(OwnProgram.StartInfo(arguments), show: true)
-            ?? throw new DiskException(ErrorKind.Io, $"The demo stopped because 'blockmount {arguments[0]}' failed.");
+        return await RunAsync(OwnProgram.StartInfo(arguments), show: true) is not null;
     }
 
     /// <summary>Runs another program in the demo's folder; its output is shown when asked.</summary>

@@ -29,7 +29,26 @@ public static class HostFacts
     private static HostFact Device(string devices, string file, string name, string purpose, string remedy)
     {
         var path = Path.Combine(devices, file);
-        return Fact(name, File.Exists(path), path, $"{path} does not exist", purpose, remedy);
+        if (!File.Exists(path))
+        {
+            return Fact(name, false, path, $"{path} does not exist", purpose, remedy);
+        }
+
+        return Fact(name, CanOpen(path), path, $"{path} may not be opened by this user", purpose, $"run as root, or chmod 666 {path}");
+    }
+
+    /// <summary>Opening these devices alone does nothing.</summary>
+    private static bool CanOpen(string path)
+    {
+        try
+        {
+            using var handle = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+            return true;
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
     }
 
     private static HostFact Program(string searchPath, string program, string purpose, string remedy)

@@ -12,7 +12,7 @@ public sealed record ChainOpenOptions
     /// <summary>Folders where parents may also lie, searched last and in this order.</summary>
     public IReadOnlyList<string> SearchDirectories { get; init; } = [];
 
-    /// <summary>Folders that a machine file's registry may point into, beside its own and the search folders.</summary>
+    /// <summary>Folders that a machine file's registry, or an image that is several files, may point into beside its own.</summary>
     public IReadOnlyList<string> AllowPaths { get; init; } = [];
 
     /// <summary>Whether the leaf may be a block device.</summary>

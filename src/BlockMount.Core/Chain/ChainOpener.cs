@@ -84,14 +84,15 @@ public sealed class ChainOpener(IStoreProvider provider)
         }
     }
 
-    private static async ValueTask<ImageLayer> OpenLayerAsync(ByteStore store, string? formatName, CancellationToken cancellationToken)
+    private async ValueTask<ImageLayer> OpenLayerAsync(
+        ByteStore store, string? formatName, ChainOpenOptions options, CancellationToken cancellationToken)
     {
         try
         {
             var format = formatName is null
                 ? await FormatRegistry.DetectAsync(store, cancellationToken)
                 : FormatRegistry.ByName(formatName);
-            return await format.OpenAsync(store, cancellationToken);
+            return await format.OpenAsync(store, new ImageContext(provider, options.AllowPaths), cancellationToken);
         }
         catch
         {
@@ -123,7 +124,7 @@ public sealed class ChainOpener(IStoreProvider provider)
             options.ReadOnly ? StoreAccess.Read : StoreAccess.Write,
             options.AllowDevices ? StoreOpenOptions.AllowDevice : StoreOpenOptions.None,
             cancellationToken);
-        return await OpenLayerAsync(store, options.Format, cancellationToken);
+        return await OpenLayerAsync(store, options.Format, options, cancellationToken);
     }
 
     /// <param name="layers">Leaf first; parents are appended.</param>
@@ -147,7 +148,7 @@ public sealed class ChainOpener(IStoreProvider provider)
 
             var path = await _finder.FindAsync(child, link, options, cancellationToken);
             var store = await provider.OpenAsync(path, StoreAccess.Read, StoreOpenOptions.NoFinalSymlink, cancellationToken);
-            var parent = await OpenLayerAsync(store, formatName: null, cancellationToken);
+            var parent = await OpenLayerAsync(store, formatName: null, options, cancellationToken);
             layers.Add(parent);
 
             // The file was identified while searching; it is checked again now that it is open and locked.

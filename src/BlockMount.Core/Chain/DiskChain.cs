@@ -209,7 +209,7 @@ public sealed partial class DiskChain : BlockDevice
         var stored = await run.Store!.MapAsync(run.StoreOffset, run.Length, cancellationToken);
         return stored.IsHole
             ? new DiskExtent(offset, stored.Length, IsData: false, IsZero: true, depth, null, null)
-            : new DiskExtent(offset, stored.Length, IsData: true, IsZero: false, depth, run.Store.Name, run.StoreOffset);
+            : new DiskExtent(offset, stored.Length, IsData: true, IsZero: false, depth, run.Store.Name, stored.IsDerived ? null : run.StoreOffset);
     }
 
     protected override async ValueTask DisposeCoreAsync()

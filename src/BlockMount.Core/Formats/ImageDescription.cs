@@ -20,12 +20,15 @@ public sealed record ImageDiagnostic(Severity Severity, string Code, string Mess
 /// <summary>The identity by which images of a chain know each other.</summary>
 /// <param name="Uuid">The image's own UUID; empty when the format has none.</param>
 /// <param name="ModificationUuid">Changes with every writing session; empty when the format has none.</param>
-public readonly record struct ImageIdentity(Guid Uuid, Guid ModificationUuid);
+/// <param name="ContentId">Number that changes with every writing session (a VMDK's CID); null when the format has none.</param>
+public readonly record struct ImageIdentity(Guid Uuid, Guid ModificationUuid, uint? ContentId = null);
 
 /// <summary>What a differencing image knows of its parent.</summary>
-/// <param name="Uuid">UUID of the parent.</param>
+/// <param name="Uuid">UUID of the parent; empty when it is known by <paramref name="NameHint"/> and <paramref name="ContentId"/> alone.</param>
 /// <param name="ModificationUuid">The parent's modification UUID when the child was made; empty when not recorded.</param>
-public readonly record struct ParentLink(Guid Uuid, Guid ModificationUuid);
+/// <param name="ContentId">The parent's content number when the child was made; null when not recorded.</param>
+/// <param name="NameHint">Path of the parent as the child records it, which may be wrong or hostile; null when not recorded.</param>
+public readonly record struct ParentLink(Guid Uuid, Guid ModificationUuid, uint? ContentId = null, string? NameHint = null);
 
 /// <summary>Which image a file is and which one it was made from.</summary>
 /// <param name="Identity">The image's own.</param>

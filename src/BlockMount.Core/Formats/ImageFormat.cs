@@ -42,11 +42,20 @@ public abstract class ImageFormat
     /// <summary>Reads the links without opening the image; null when it has none or is unreadable. For searching relatives.</summary>
     public abstract ValueTask<ImageLinks?> ReadLinksAsync(ByteStore store, CancellationToken cancellationToken);
 
-    /// <summary>Opens the image. Changes nothing (rule D8). On success the layer owns the store.</summary>
-    /// <exception cref="DiskException">Not this format, unsupported or corrupt.</exception>
-    public abstract ValueTask<ImageLayer> OpenAsync(ByteStore store, CancellationToken cancellationToken);
+    /// <summary>
+    /// Opens the image, for writing when the store is. Changes nothing (rule D8). On success the layer owns the store and whatever else
+    /// it opened; on failure the caller closes the store.
+    /// </summary>
+    /// <exception cref="DiskException">Not this format, unsupported or corrupt, or another file of the image cannot be opened.</exception>
+    public abstract ValueTask<ImageLayer> OpenAsync(ByteStore store, ImageContext context, CancellationToken cancellationToken);
 
-    /// <summary>Writes a new image into an empty store and flushes it. The caller closes the store, and deletes the file on failure.</summary>
-    /// <exception cref="DiskException">An option the format does not allow, or the host failed.</exception>
-    public abstract ValueTask CreateAsync(ByteStore store, ImageCreateOptions options, CancellationToken cancellationToken);
+    /// <summary>
+    /// Writes a new image into an empty store and flushes it. The caller closes the store, and deletes that file on failure; other files
+    /// that were made are then gone already.
+    /// </summary>
+    /// <exception cref="DiskException">An option the format does not allow, another file exists already, or the host failed.</exception>
+    public abstract ValueTask CreateAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken);
+
+    /// <summary>The files that <see cref="CreateAsync"/> makes with these options, <paramref name="path"/> first.</summary>
+    public virtual IReadOnlyList<string> FilesFor(string path, ImageCreateOptions options) => [path];
 }

@@ -39,7 +39,12 @@ public abstract class ImageLayer : IAsyncDisposable
     /// <summary>Whether file space must stay allocated when content is zeroed or trimmed (fixed variants).</summary>
     public virtual bool KeepsAllocation => false;
 
+    /// <summary>Facts known so far; <see cref="ExamineAsync"/> makes them complete.</summary>
     public abstract ImageDescription Describe();
+
+    /// <summary>Reads what an image that loads its tables as needed has not read yet, so that its description is complete.</summary>
+    /// <exception cref="DiskException">The host failed; what is wrong with the image itself becomes a diagnostic.</exception>
+    public virtual ValueTask ExamineAsync(CancellationToken cancellationToken) => ValueTask.CompletedTask;
 
     /// <summary>Says where the run that starts at <paramref name="offset"/> is; at most <paramref name="length"/> bytes of it.</summary>
     public abstract ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken);

@@ -5,7 +5,8 @@ namespace BlockMount.Core.Storage;
 /// <summary>A run of a store: whether the host keeps it as a hole (no space used, reads as zero).</summary>
 /// <param name="Length">Bytes, at least 1.</param>
 /// <param name="IsHole">Known to be a hole. False promises nothing about the content.</param>
-public readonly record struct StoreExtent(long Length, bool IsHole);
+/// <param name="IsDerived">The bytes are made from others (inflated), so that their offset means nothing to other programs.</param>
+public readonly record struct StoreExtent(long Length, bool IsHole, bool IsDerived = false);
 
 /// <summary>
 /// Positional bytes of one host object: file, block device, or a test's memory. Formats read and write through it and never

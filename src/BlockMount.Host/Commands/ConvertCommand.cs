@@ -63,7 +63,7 @@ internal static class ConvertCommand
             }
             catch
             {
-                provider.Delete(path);
+                creator.Delete(path, format, create);
                 throw;
             }
 
@@ -80,7 +80,7 @@ internal static class ConvertCommand
         ImageLayer layer;
         try
         {
-            layer = await format.OpenAsync(store, cancellation);
+            layer = await format.OpenAsync(store, new ImageContext(provider), cancellation);
         }
         catch
         {

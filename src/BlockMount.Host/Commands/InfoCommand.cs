@@ -24,6 +24,11 @@ internal static class InfoCommand
         {
             var inspection = await opener.InspectAsync(result.GetRequiredValue(image), options.Read(result, readOnly: true), cancellation);
             await using var chain = new DiskChain(inspection.Layers);
+            foreach (var layer in inspection.Layers)
+            {
+                await layer.ExamineAsync(cancellation);
+            }
+
             var document = await DescribeAsync(inspection, chain, cancellation);
             if (result.GetValue(json))
             {

@@ -25,12 +25,21 @@ internal sealed class ImageCreator(IStoreProvider provider)
         await using var store = await provider.CreateAsync(path, cancellationToken);
         try
         {
-            await format.CreateAsync(store, options, cancellationToken);
+            await format.CreateAsync(store, new ImageContext(provider), options, cancellationToken);
         }
         catch
         {
             provider.Delete(path);
             throw;
+        }
+    }
+
+    /// <summary>Removes every file that <see cref="CreateAsync"/> made.</summary>
+    public void Delete(string path, ImageFormat format, ImageCreateOptions options)
+    {
+        foreach (var file in format.FilesFor(path, options))
+        {
+            provider.Delete(file);
         }
     }
 }

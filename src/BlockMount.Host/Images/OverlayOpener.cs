@@ -97,7 +97,7 @@ internal sealed class OverlayOpener(IStoreProvider provider)
         await using var store = await provider.CreateAsync(path, cancellationToken);
         try
         {
-            await new VdiFormat().CreateAsync(store, new ImageCreateOptions { Capacity = leaf.Capacity, Parent = link }, cancellationToken);
+            await new VdiFormat().CreateAsync(store, new ImageContext(provider), new ImageCreateOptions { Capacity = leaf.Capacity, Parent = link }, cancellationToken);
         }
         catch
         {
@@ -111,7 +111,7 @@ internal sealed class OverlayOpener(IStoreProvider provider)
         var store = await provider.OpenAsync(path, StoreAccess.Write, StoreOpenOptions.NoFinalSymlink, cancellationToken);
         try
         {
-            return await new VdiFormat().OpenAsync(store, cancellationToken);
+            return await new VdiFormat().OpenAsync(store, new ImageContext(provider), cancellationToken);
         }
         catch
         {

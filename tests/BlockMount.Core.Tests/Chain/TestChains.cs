@@ -22,7 +22,7 @@ internal static class TestChains
 
         await using var created = await provider.CreateAsync(path);
         await new VdiFormat().CreateAsync(
-            created, new ImageCreateOptions { Capacity = capacity, BlockSize = blockSize, Variant = variant, Parent = link }, default);
+            created, new ImageContext(provider), new ImageCreateOptions { Capacity = capacity, BlockSize = blockSize, Variant = variant, Parent = link }, default);
         return path;
     }
 

@@ -204,7 +204,7 @@ public sealed class VdiHeaderTests
     }
 
     private static ValueTask<ImageLayer> OpenAsync(byte[] file, bool canWrite = false) =>
-        new VdiFormat().OpenAsync(new MemoryStore("test.vdi", canWrite, file), default);
+        new VdiFormat().OpenAsync(new MemoryStore("test.vdi", canWrite, file), new ImageContext(new MemoryProvider()), default);
 
     private static VdiBuilder Changed(string change)
     {

@@ -16,9 +16,9 @@ public sealed class RawFormat : ImageFormat
 
     public override ValueTask<ImageLinks?> ReadLinksAsync(ByteStore store, CancellationToken cancellationToken) => new(default(ImageLinks?));
 
-    public override ValueTask<ImageLayer> OpenAsync(ByteStore store, CancellationToken cancellationToken) => new(new RawLayer(store));
+    public override ValueTask<ImageLayer> OpenAsync(ByteStore store, ImageContext context, CancellationToken cancellationToken) => new(new RawLayer(store));
 
-    public override async ValueTask CreateAsync(ByteStore store, ImageCreateOptions options, CancellationToken cancellationToken)
+    public override async ValueTask CreateAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken)
     {
         if (options.Parent is not null || options.Uuid is not null || options.Comment.Length > 0 || options.BlockSize is not null)
         {

@@ -30,7 +30,7 @@ public sealed class VdiFormat : ImageFormat
         }
     }
 
-    public override async ValueTask<ImageLayer> OpenAsync(ByteStore store, CancellationToken cancellationToken)
+    public override async ValueTask<ImageLayer> OpenAsync(ByteStore store, ImageContext context, CancellationToken cancellationToken)
     {
         var header = VdiHeader.Parse(store.Name, await ReadSectorAsync(store, cancellationToken), store.Length);
         if (store.CanWrite && (header.Flags & ~FlagZeroExpand) != 0)
@@ -43,7 +43,7 @@ public sealed class VdiFormat : ImageFormat
         return new VdiLayer(store, header, table);
     }
 
-    public override ValueTask CreateAsync(ByteStore store, ImageCreateOptions options, CancellationToken cancellationToken) =>
+    public override ValueTask CreateAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken) =>
         VdiCreator.CreateAsync(store, options, cancellationToken);
 
     private static async ValueTask<byte[]> ReadSectorAsync(ByteStore store, CancellationToken cancellationToken)

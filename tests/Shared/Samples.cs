@@ -21,6 +21,9 @@ internal static class Samples
 
     public static IEnumerable<Sample> Vdi => All.Where(s => s.Format == "VDI");
 
+    /// <summary>The VMDK images; a file that is only an extent of one has no content of its own.</summary>
+    public static IEnumerable<Sample> Vmdk => All.Where(s => s.Format == "VMDK" && s.Sha256 != "-");
+
     public static string PathOf(string file) => Path.Combine(Root, file);
 
     public static string DataFolder([CallerFilePath] string here = "") => Path.GetFullPath(Path.Combine(here, "../../data"));

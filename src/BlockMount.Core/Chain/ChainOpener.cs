@@ -10,7 +10,8 @@ namespace BlockMount.Core.Chain;
 public sealed record ChainInspection(IReadOnlyList<ImageLayer> Layers, DiskException? Broken);
 
 /// <summary>
-/// Opens a chain from its leaf: parents are found by UUID and every link is checked by UUID and modification UUID (rule D6).
+/// Opens a chain from its leaf: parents are found by UUID or recorded name, and every link is checked by UUID, modification UUID and
+/// content number, as far as they are recorded (rule D6).
 /// </summary>
 public sealed class ChainOpener(IStoreProvider provider)
 {
@@ -70,7 +71,7 @@ public sealed class ChainOpener(IStoreProvider provider)
     {
         var leaf = chain.Layers[^1];
         var path = Path.GetFullPath(leaf.Path);
-        return leaf.Identity.Uuid == Guid.Empty
+        return leaf.Identity is { ContentId: null } && leaf.Identity.Uuid == Guid.Empty
             ? null
             : await new ImageSearch(provider).FindChildAsync(
                 path, leaf.Identity, SearchScope.Around(Path.GetDirectoryName(path) ?? "/", new ChainOpenOptions()), cancellationToken);
@@ -104,14 +105,13 @@ public sealed class ChainOpener(IStoreProvider provider)
     private static void CheckLink(ImageLayer child, ParentLink link, ImageLayer parent)
     {
         var found = parent.Identity;
-        if (found.Uuid != link.Uuid)
+        if (link.Uuid != Guid.Empty && found.Uuid != link.Uuid)
         {
             throw new DiskException(
                 ErrorKind.BrokenChain, $"{child.Path}: its parent has UUID {link.Uuid}, but {parent.Path} has {found.Uuid}.") { Path = parent.Path };
         }
 
-        // Version 0 images do not record what their parent was like.
-        if (link.ModificationUuid != Guid.Empty && found.ModificationUuid != link.ModificationUuid)
+        if (!link.FitsStateOf(found))
         {
             throw ParentFinder.Modified(child, link, parent.Path, found);
         }
@@ -133,7 +133,7 @@ public sealed class ChainOpener(IStoreProvider provider)
         while (layers[^1].Parent is { } link)
         {
             var child = layers[^1];
-            if (layers.FirstOrDefault(l => l.Identity.Uuid == link.Uuid) is { } known)
+            if (link.Uuid != Guid.Empty && layers.FirstOrDefault(l => l.Identity.Uuid == link.Uuid) is { } known)
             {
                 throw new DiskException(
                     ErrorKind.BrokenChain,
@@ -147,6 +147,12 @@ public sealed class ChainOpener(IStoreProvider provider)
             }
 
             var path = await _finder.FindAsync(child, link, options, cancellationToken);
+            if (layers.Any(l => string.Equals(Path.GetFullPath(l.Path), path, StringComparison.Ordinal)))
+            {
+                throw new DiskException(
+                    ErrorKind.BrokenChain, $"{child.Path}: its parent {path} stands above it in the chain; the links run in a circle.") { Path = child.Path };
+            }
+
             var store = await provider.OpenAsync(path, StoreAccess.Read, StoreOpenOptions.NoFinalSymlink, cancellationToken);
             var parent = await OpenLayerAsync(store, formatName: null, options, cancellationToken);
             layers.Add(parent);

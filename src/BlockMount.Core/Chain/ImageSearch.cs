@@ -40,8 +40,8 @@ internal sealed class ImageSearch(IStoreProvider provider)
     {
         foreach (var file in scope.Near.SelectMany(ImagesFirst).Where(f => !string.Equals(f, path, StringComparison.Ordinal)))
         {
-            if (await ReadLinksAsync(file, cancellationToken) is { Parent: { } link } && link.Uuid == parent.Uuid
-                && (link.ModificationUuid == Guid.Empty || link.ModificationUuid == parent.ModificationUuid))
+            if (await ReadLinksAsync(file, cancellationToken) is { Parent: { } link } && link.FitsStateOf(parent)
+                && (link.Uuid != Guid.Empty ? link.Uuid == parent.Uuid : HintedName(link) == Path.GetFileName(path)))
             {
                 return file;
             }
@@ -102,6 +102,32 @@ internal sealed class ImageSearch(IStoreProvider provider)
             return null;
         }
     }
+
+    /// <summary>The file of the recorded name: as recorded where that may be followed, else of that name in the folders searched.</summary>
+    public async IAsyncEnumerable<(string Path, ImageIdentity Identity)> FindHintedAsync(
+        ParentLink link, string folder, SearchScope scope, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        if (HintedName(link) is not { } name)
+        {
+            yield break;
+        }
+
+        var recorded = Path.GetFullPath(Path.Combine(folder, link.NameHint!));
+        var allowed = scope.Named.Concat(scope.AllowPaths).Any(root => MachineFileReader.IsInside(recorded, root));
+        var candidates = (allowed ? [recorded] : Array.Empty<string>())
+            .Concat(scope.Near.Concat(scope.Named).Select(f => Path.Combine(f, name)));
+        foreach (var path in candidates.Distinct(StringComparer.Ordinal))
+        {
+            if (await IdentifyAsync(path, cancellationToken) is { } identity)
+            {
+                yield return (path, identity);
+            }
+        }
+    }
+
+    /// <summary>The last part of a recorded path, whichever host wrote it.</summary>
+    private static string? HintedName(ParentLink link) =>
+        link.NameHint?.Split('/', '\\')[^1] is { Length: > 0 } name && name is not ("." or "..") ? name : null;
 
     private async ValueTask<ImageIdentity?> IdentifyAsync(string path, CancellationToken cancellationToken) =>
         (await ReadLinksAsync(path, cancellationToken))?.Identity;

@@ -1,29 +1,30 @@
+using System.Runtime.CompilerServices;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Formats;
 using BlockMount.Core.Storage;
 
 namespace BlockMount.Core.Chain;
 
-/// <summary>Finds the parent of an image by UUID and modification UUID.</summary>
+/// <summary>Finds the parent of an image by its UUID, else by its recorded name, in the state that the child was made from.</summary>
 internal sealed class ParentFinder(IStoreProvider provider)
 {
     private readonly ImageSearch _search = new(provider);
 
-    /// <summary>Of several files with the right UUID the first whose modification UUID also fits is taken.</summary>
+    /// <summary>Of several files that could be it the first whose recorded state also fits is taken.</summary>
     /// <exception cref="DiskException"><see cref="ErrorKind.BrokenChain"/>: none fits; the sentence says what was found and where.</exception>
     public async ValueTask<string> FindAsync(ImageLayer child, ParentLink link, ChainOpenOptions options, CancellationToken cancellationToken)
     {
         var childPath = Path.GetFullPath(child.Path);
         var scope = SearchScope.Around(Path.GetDirectoryName(childPath) ?? "/", options);
         (string Path, ImageIdentity Identity)? modified = null;
-        await foreach (var found in _search.FindAsync(link.Uuid, scope, cancellationToken))
+        await foreach (var found in CandidatesAsync(link, Path.GetDirectoryName(childPath) ?? "/", scope, cancellationToken))
         {
             if (string.Equals(found.Path, childPath, StringComparison.Ordinal))
             {
                 continue;
             }
 
-            if (link.ModificationUuid == Guid.Empty || found.Identity.ModificationUuid == link.ModificationUuid)
+            if (link.FitsStateOf(found.Identity))
             {
                 return found.Path;
             }
@@ -35,11 +36,39 @@ internal sealed class ParentFinder(IStoreProvider provider)
             ? Modified(child, link, other.Path, other.Identity)
             : new DiskException(
                 ErrorKind.BrokenChain,
-                $"{child.Path}: its parent, the image with UUID {link.Uuid}, is in none of {scope.Describe()}; add --search with the folder that holds it.") { Path = child.Path };
+                $"{child.Path}: its parent, {Named(link)}, is in none of {scope.Describe()}; add --search with the folder that holds it.") { Path = child.Path };
     }
 
     public static DiskException Modified(ImageLayer child, ParentLink link, string parentPath, ImageIdentity parent) =>
         new(ErrorKind.BrokenChain,
             $"{child.Path}: its parent {parentPath} was changed after {Path.GetFileName(child.Path)} was made from it "
-            + $"(modification UUID is {parent.ModificationUuid}, recorded was {link.ModificationUuid}).") { Path = parentPath };
+            + (link.ModificationUuid != Guid.Empty && link.ModificationUuid != parent.ModificationUuid
+                ? $"(modification UUID is {parent.ModificationUuid}, recorded was {link.ModificationUuid})."
+                : $"(CID is {(parent.ContentId is { } id ? $"{id:x8}" : "missing")}, recorded was {link.ContentId:x8}).")) { Path = parentPath };
+
+    private static string Named(ParentLink link)
+    {
+        var hint = link.NameHint is { } name ? $"'{string.Concat(name.Take(200).Select(c => char.IsControl(c) ? '?' : c))}'" : "which it gives no name";
+        return link.Uuid != Guid.Empty ? $"the image with UUID {link.Uuid}" : $"the image {hint} with CID {link.ContentId:x8}";
+    }
+
+    private async IAsyncEnumerable<(string Path, ImageIdentity Identity)> CandidatesAsync(
+        ParentLink link, string folder, SearchScope scope, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        if (link.Uuid != Guid.Empty)
+        {
+            await foreach (var found in _search.FindAsync(link.Uuid, scope, cancellationToken))
+            {
+                yield return found;
+            }
+        }
+
+        await foreach (var found in _search.FindHintedAsync(link, folder, scope, cancellationToken))
+        {
+            if (link.Uuid == Guid.Empty || found.Identity.Uuid == link.Uuid)
+            {
+                yield return found;
+            }
+        }
+    }
 }

@@ -10,9 +10,6 @@ internal static class ForeignSignatures
 
     private static readonly (string Name, byte[] Mark)[] AtStart =
     [
-        ("a VMDK sparse extent", "KDMV"u8.ToArray()),
-        ("an ESX copy-on-write VMDK extent", "COWD"u8.ToArray()),
-        ("a VMDK descriptor", "# Disk DescriptorFile"u8.ToArray()),
         ("a VHD", "conectix"u8.ToArray()),
         ("a VHDX", "vhdxfile"u8.ToArray()),
         ("a QCOW image", [0x51, 0x46, 0x49, 0xfb]),

@@ -1,6 +1,7 @@
 using BlockMount.Core.Errors;
 using BlockMount.Core.Formats.Raw;
 using BlockMount.Core.Formats.Vdi;
+using BlockMount.Core.Formats.Vmdk;
 using BlockMount.Core.Storage;
 
 namespace BlockMount.Core.Formats;
@@ -8,7 +9,7 @@ namespace BlockMount.Core.Formats;
 /// <summary>The formats this program knows, and which of them a file is.</summary>
 public static class FormatRegistry
 {
-    public static IReadOnlyList<ImageFormat> All { get; } = [new VdiFormat(), new RawFormat()];
+    public static IReadOnlyList<ImageFormat> All { get; } = [new VdiFormat(), new VmdkFormat(), new RawFormat()];
 
     /// <exception cref="DiskException">No format of that name.</exception>
     public static ImageFormat ByName(string name) =>

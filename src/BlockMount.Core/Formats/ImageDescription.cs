@@ -28,7 +28,15 @@ public readonly record struct ImageIdentity(Guid Uuid, Guid ModificationUuid, ui
 /// <param name="ModificationUuid">The parent's modification UUID when the child was made; empty when not recorded.</param>
 /// <param name="ContentId">The parent's content number when the child was made; null when not recorded.</param>
 /// <param name="NameHint">Path of the parent as the child records it, which may be wrong or hostile; null when not recorded.</param>
-public readonly record struct ParentLink(Guid Uuid, Guid ModificationUuid, uint? ContentId = null, string? NameHint = null);
+public readonly record struct ParentLink(Guid Uuid, Guid ModificationUuid, uint? ContentId = null, string? NameHint = null)
+{
+    /// <summary>
+    /// Whether the parent is in the state that the child was made from, as far as that was recorded. A link by name alone needs the number.
+    /// </summary>
+    public bool FitsStateOf(in ImageIdentity parent) =>
+        (ModificationUuid == Guid.Empty || ModificationUuid == parent.ModificationUuid)
+        && (ContentId is null || (parent.ContentId is null ? Uuid != Guid.Empty : ContentId == parent.ContentId));
+}
 
 /// <summary>Which image a file is and which one it was made from.</summary>
 /// <param name="Identity">The image's own.</param>

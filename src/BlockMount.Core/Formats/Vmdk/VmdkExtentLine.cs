@@ -1,0 +1,93 @@
+using System.Globalization;
+using BlockMount.Core.Errors;
+using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
+
+namespace BlockMount.Core.Formats.Vmdk;
+
+/// <summary>What may be done with an extent.</summary>
+internal enum VmdkAccess
+{
+    NoAccess,
+    ReadOnly,
+    ReadWrite,
+}
+
+/// <summary>How an extent keeps its bytes.</summary>
+internal enum VmdkExtentType
+{
+    /// <summary>SPARSE, and VMFSSPARSE of ESX.</summary>
+    Sparse,
+
+    /// <summary>FLAT, and VMFS of ESX.</summary>
+    Flat,
+
+    /// <summary>No file; reads as zero.</summary>
+    Zero,
+}
+
+/// <summary>One line of a descriptor's extent description.</summary>
+/// <param name="Access">What it allows.</param>
+/// <param name="Sectors">Length in sectors, 1 or more.</param>
+/// <param name="Type">Kind of extent.</param>
+/// <param name="TypeName">The kind as written.</param>
+/// <param name="FileName">As written; empty for a zero extent.</param>
+/// <param name="FileSector">First sector of a flat extent in its file.</param>
+internal sealed record VmdkExtentLine(VmdkAccess Access, long Sectors, VmdkExtentType Type, string TypeName, string FileName, long FileSector)
+{
+    public long Length => Sectors * SectorSize;
+
+    public static bool IsExtent(string line) => AccessOf(line.Split([' ', '\t'], 2)[0]) is not null;
+
+    /// <param name="name">The descriptor's file, for sentences.</param>
+    /// <param name="line">The line, without its end.</param>
+    /// <exception cref="DiskException">A field is missing or outside what is allowed, or the type is unknown.</exception>
+    public static VmdkExtentLine Parse(string name, string line)
+    {
+        var fields = line.Split([' ', '\t'], 4, StringSplitOptions.RemoveEmptyEntries);
+        Require(fields.Length >= 3, "it needs access, sectors and type");
+        var access = AccessOf(fields[0])!.Value;
+        Require(
+            long.TryParse(fields[1], NumberStyles.None, CultureInfo.InvariantCulture, out var sectors) && sectors is > 0 and <= long.MaxValue / SectorSize,
+            $"its size is '{fields[1]}', allowed is 1 to {long.MaxValue / SectorSize} sectors");
+        var typeName = fields[2];
+        var type = typeName switch
+        {
+            "SPARSE" or "VMFSSPARSE" => VmdkExtentType.Sparse,
+            "FLAT" or "VMFS" => VmdkExtentType.Flat,
+            "ZERO" => VmdkExtentType.Zero,
+            _ => throw DiskErrors.Unsupported(
+                name, $"VMDK extent type is '{typeName}'; this program reads SPARSE, FLAT, ZERO, VMFS and VMFSSPARSE."),
+        };
+        if (type == VmdkExtentType.Zero)
+        {
+            return new(access, sectors, type, typeName, string.Empty, 0);
+        }
+
+        var rest = fields.Length > 3 ? fields[3] : string.Empty;
+        var end = rest.LastIndexOf('"');
+        Require(rest.StartsWith('"') && end > 1, "its file name is missing or not in quotes");
+        var after = rest[(end + 1)..].Trim();
+        long fileSector = 0;
+        Require(
+            after.Length == 0 || type == VmdkExtentType.Sparse
+            || (long.TryParse(after.Split(' ')[0], NumberStyles.None, CultureInfo.InvariantCulture, out fileSector) && fileSector <= (long.MaxValue / SectorSize) - sectors),
+            $"its offset in the file is '{after}', allowed is a number of sectors");
+        return new(access, sectors, type, typeName, rest[1..end], fileSector);
+
+        void Require(bool holds, string reason)
+        {
+            if (!holds)
+            {
+                throw DiskErrors.Corrupt(name, $"the VMDK extent line '{VmdkDescriptor.Shown(line)}' cannot be read, {reason}.");
+            }
+        }
+    }
+
+    private static VmdkAccess? AccessOf(string word) => word switch
+    {
+        "RW" => VmdkAccess.ReadWrite,
+        "RDONLY" => VmdkAccess.ReadOnly,
+        "NOACCESS" => VmdkAccess.NoAccess,
+        _ => null,
+    };
+}

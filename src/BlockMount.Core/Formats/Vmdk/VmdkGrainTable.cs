@@ -1,0 +1,144 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using BlockMount.Core.Errors;
+using BlockMount.Core.Storage;
+using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
+
+namespace BlockMount.Core.Formats.Vmdk;
+
+/// <summary>
+/// The grain directory and the grain tables loaded so far. Looking up a loaded entry takes no lock. Changes are made under the table's own
+/// lock and wait, with their values, for the flush that makes them durable.
+/// </summary>
+internal sealed class VmdkGrainTable
+{
+    private readonly ByteStore _store;
+    private readonly VmdkSparseHeader _header;
+    private readonly uint[] _directory;
+    private readonly uint[]?[] _tables;
+    private readonly Lock _lock = new();
+    private SortedDictionary<long, uint> _pending = [];
+
+    private VmdkGrainTable(ByteStore store, VmdkSparseHeader header, uint[] directory)
+    {
+        _store = store;
+        _header = header;
+        _directory = directory;
+        _tables = new uint[directory.Length][];
+    }
+
+    public int Tables => _directory.Length;
+
+    public bool HasPending
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _pending.Count > 0;
+            }
+        }
+    }
+
+    /// <summary>Reads and checks the grain directory; tables are read when they are needed.</summary>
+    /// <exception cref="DiskException">A directory entry names a table outside the file.</exception>
+    public static async ValueTask<VmdkGrainTable> LoadAsync(ByteStore store, VmdkSparseHeader header, CancellationToken cancellationToken)
+    {
+        var directory = await ReadEntriesAsync(store, (long)header.Directory, header.DirectoryEntries, cancellationToken);
+        CheckDirectory(store, header, directory, "grain directory");
+        return new VmdkGrainTable(store, header, directory);
+    }
+
+    /// <summary>Reads the redundant directory.</summary>
+    public static async ValueTask<uint[]> LoadRedundantDirectoryAsync(ByteStore store, VmdkSparseHeader header, CancellationToken cancellationToken)
+    {
+        var directory = await ReadEntriesAsync(store, (long)header.RedundantDirectory, header.DirectoryEntries, cancellationToken);
+        CheckDirectory(store, header, directory, "redundant grain directory");
+        return directory;
+    }
+
+    public static async ValueTask<uint[]> ReadEntriesAsync(ByteStore store, long sector, int count, CancellationToken cancellationToken)
+    {
+        var entries = GC.AllocateUninitializedArray<uint>(count);
+        var bytes = new byte[4 * count];
+        await store.ReadAsync(sector * SectorSize, bytes, cancellationToken);
+        MemoryMarshal.Cast<byte, uint>(bytes).CopyTo(entries);
+        if (!BitConverter.IsLittleEndian)
+        {
+            BinaryPrimitives.ReverseEndianness(entries, entries);
+        }
+
+        return entries;
+    }
+
+    /// <summary>First sector of a table, 0 when it does not exist.</summary>
+    public uint TableSector(int table) => Volatile.Read(ref _directory[table]);
+
+    /// <summary>The table when it is loaded.</summary>
+    public uint[]? Loaded(int table) => Volatile.Read(ref _tables[table]);
+
+    /// <summary>The table, read now when it was not; null when the directory names none.</summary>
+    public async ValueTask<uint[]?> GetAsync(int table, CancellationToken cancellationToken)
+    {
+        if (Loaded(table) is { } loaded)
+        {
+            return loaded;
+        }
+
+        var sector = TableSector(table);
+        if (sector == 0)
+        {
+            return null;
+        }
+
+        // Of two readers that come here at once the first result stays: a change may already have been made to it.
+        var entries = await ReadEntriesAsync(_store, sector, (int)_header.GtesPerGt, cancellationToken);
+        return Interlocked.CompareExchange(ref _tables[table], entries, null) ?? entries;
+    }
+
+    /// <summary>Changes an entry of a loaded table for readers at once, and for the file with the next flush.</summary>
+    public void Set(long grain, uint value)
+    {
+        lock (_lock)
+        {
+            Volatile.Write(ref _tables[grain / _header.GtesPerGt]![grain % _header.GtesPerGt], value);
+            _pending[grain] = value;
+        }
+    }
+
+    /// <summary>Takes the changes made so far, in order; an entry may change again before its taken value is written.</summary>
+    public KeyValuePair<long, uint>[] TakeChanges()
+    {
+        lock (_lock)
+        {
+            if (_pending.Count == 0)
+            {
+                return [];
+            }
+
+            var taken = _pending.ToArray();
+            _pending = [];
+            return taken;
+        }
+    }
+
+    /// <summary>Grains that have space of their own, in the tables loaded so far.</summary>
+    public long CountAllocated()
+    {
+        var zero = _header.HasZeroedGrains ? EntryZero : EntryFree;
+        return _tables.Sum(t => t is null ? 0L : t.LongCount(e => e != EntryFree && e != zero));
+    }
+
+    private static void CheckDirectory(ByteStore store, VmdkSparseHeader header, uint[] directory, string what)
+    {
+        var fileSectors = store.Length / SectorSize;
+        for (var i = 0; i < directory.Length; i++)
+        {
+            if (directory[i] != 0 && directory[i] + header.TableSectors > fileSectors)
+            {
+                throw DiskErrors.Corrupt(
+                    store.Name, $"VMDK {what} entry {i} is {directory[i]}, a table that ends past the end of the file at sector {fileSectors}.");
+            }
+        }
+    }
+}

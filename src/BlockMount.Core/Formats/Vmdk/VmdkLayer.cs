@@ -1,0 +1,133 @@
+using BlockMount.Core.Storage;
+using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
+
+namespace BlockMount.Core.Formats.Vmdk;
+
+/// <summary>An open VMDK. Durability order: VMDK.md, "Writing".</summary>
+internal sealed class VmdkLayer : ImageLayer
+{
+    private readonly ByteStore _store;
+    private readonly VmdkSource _source;
+    private readonly VmdkExtent[] _extents;
+    private readonly ByteStore[] _files;
+    private readonly VmdkWriter? _writer;
+    private List<ImageDiagnostic> _diagnostics;
+
+    public VmdkLayer(
+        ByteStore store, VmdkSource source, IReadOnlyList<VmdkExtent> extents, IEnumerable<ByteStore> files, IReadOnlyList<VmdkRepair> repairs)
+        : base(store.Name, extents[^1].End, UnitOf(extents), store.CanWrite)
+    {
+        _store = store;
+        _source = source;
+        _extents = [.. extents];
+        _files = [.. files];
+        _writer = store.CanWrite ? new VmdkWriter(store, source, _extents, repairs) : null;
+        _diagnostics = VmdkDiagnostics.Find(_extents);
+    }
+
+    public override ImageIdentity Identity => _writer?.Identity ?? _source.Descriptor.Identity;
+
+    public override ParentLink? Parent => _source.Descriptor.Parent;
+
+    public override bool KeepsAllocation => !_extents.Any(static e => e is VmdkSparseExtent);
+
+    public override ImageDescription Describe()
+    {
+        var sparse = _extents.OfType<VmdkSparseExtent>().ToArray();
+        return new()
+        {
+            Format = "vmdk",
+            Variant = VmdkDiagnostics.VariantOf(_source.Descriptor, sparse.Length > 0),
+            Version = _source.Descriptor.CreateType,
+            Capacity = Capacity,
+            FileSize = _store.Length + _files.Sum(static f => f.Length),
+            BlockSize = sparse.Length > 0 ? UnitSize : 0,
+            Allocated = sparse.Sum(static e => e.Table.CountAllocated() * e.Header.GrainSize) + _extents.OfType<VmdkFlatExtent>().Sum(static e => e.Length),
+            Identity = Identity,
+            Parent = Parent,
+            Comment = _source.Descriptor.Comment,
+            Flags = sparse.Length > 0 ? sparse[0].Header.Flags : 0,
+            Lchs = _source.Descriptor.Lchs,
+            Pchs = _source.Descriptor.Pchs,
+            Diagnostics = _diagnostics,
+        };
+    }
+
+    public override async ValueTask ExamineAsync(CancellationToken cancellationToken)
+    {
+        var found = VmdkDiagnostics.Find(_extents);
+        foreach (var extent in _extents.OfType<VmdkSparseExtent>())
+        {
+            await VmdkDiagnostics.ExamineAsync(extent, found, cancellationToken);
+        }
+
+        _diagnostics = found;
+    }
+
+    public override ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        var extent = ExtentAt(offset);
+        return extent.ResolveAsync(offset - extent.Start, Math.Min(length, extent.End - offset), cancellationToken);
+    }
+
+    public override ValueTask BeginWritingAsync(CancellationToken cancellationToken) => Writer.BeginAsync(cancellationToken);
+
+    public override ValueTask<Reservation> ReserveAsync(long offset, CancellationToken cancellationToken) =>
+        Writer.ReserveAsync(ExtentAt(offset), offset, cancellationToken);
+
+    public override void Commit(in Reservation reservation)
+    {
+        var extent = (VmdkSparseExtent)ExtentAt(reservation.Start);
+        extent.Table.Set(extent.GrainAt(reservation.Start - extent.Start), reservation.Token);
+    }
+
+    public override void Abandon(in Reservation reservation) => Writer.Abandon(ExtentAt(reservation.Start), reservation.Token);
+
+    public override bool TryMarkZero(long unitStart)
+    {
+        var extent = ExtentAt(unitStart);
+        extent.RequireWritable();
+        if (extent is not VmdkSparseExtent { Header.HasZeroedGrains: true } sparse)
+        {
+            return false;
+        }
+
+        sparse.Table.Set(sparse.GrainAt(unitStart - sparse.Start), EntryZero);
+        return true;
+    }
+
+    public override ValueTask FlushAsync(CancellationToken cancellationToken) => Writer.FlushAsync(cancellationToken);
+
+    public override async ValueTask DisposeAsync()
+    {
+        if (_writer is not null)
+        {
+            await _writer.CloseAsync();
+        }
+
+        foreach (var file in _files)
+        {
+            await file.DisposeAsync();
+        }
+
+        await _store.DisposeAsync();
+    }
+
+    private VmdkWriter Writer => _writer ?? throw new InvalidOperationException("The image was opened for reading.");
+
+    private VmdkExtent ExtentAt(long offset)
+    {
+        var (low, high) = (0, _extents.Length - 1);
+        while (low < high)
+        {
+            var middle = (low + high) / 2;
+            (low, high) = offset < _extents[middle].End ? (low, middle) : (middle + 1, high);
+        }
+
+        return _extents[low];
+    }
+
+    /// <summary>The smallest grain; an image without any never allocates, and its unit only says on what scale to ask.</summary>
+    private static long UnitOf(IReadOnlyList<VmdkExtent> extents) =>
+        extents.OfType<VmdkSparseExtent>().Select(static e => (long)e.Header.GrainSize).DefaultIfEmpty(1 << 20).Min();
+}

@@ -1,0 +1,88 @@
+using BlockMount.Core.Errors;
+using BlockMount.Core.Storage;
+using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
+
+namespace BlockMount.Core.Formats.Vmdk;
+
+/// <summary>Opens a VMDK with all of its extents.</summary>
+internal static class VmdkOpener
+{
+    public static async ValueTask<ImageLayer> OpenAsync(ByteStore store, ImageContext context, CancellationToken cancellationToken)
+    {
+        var source = await VmdkSource.ReadAsync(store, cancellationToken);
+        if (store.CanWrite)
+        {
+            VmdkWriteRules.CheckDescriptor(store.Name, source);
+        }
+
+        var files = new VmdkExtentFiles(store, context);
+        try
+        {
+            var extents = new List<VmdkExtent>();
+            long start = 0;
+            foreach (var line in source.Descriptor.Extents)
+            {
+                extents.Add(await OpenExtentAsync(store, source, line, start, files, cancellationToken));
+                start += line.Length;
+            }
+
+            var repairs = new List<VmdkRepair>();
+            if (store.CanWrite)
+            {
+                VmdkWriteRules.CheckExtents(store.Name, extents);
+                foreach (var extent in extents.OfType<VmdkSparseExtent>().Where(e => e.Line.Access == VmdkAccess.ReadWrite))
+                {
+                    var found = await VmdkTableCheck.RunAsync(extent, cancellationToken);
+                    repairs.AddRange(found.ForWriting());
+                }
+            }
+
+            return new VmdkLayer(store, source, extents, files.Stores, repairs);
+        }
+        catch
+        {
+            await files.DisposeAsync();
+            throw;
+        }
+    }
+
+    private static async ValueTask<VmdkExtent> OpenExtentAsync(
+        ByteStore image, VmdkSource source, VmdkExtentLine line, long start, VmdkExtentFiles files, CancellationToken cancellationToken)
+    {
+        if (source.Embedded is { } embedded)
+        {
+            return line.Type == VmdkExtentType.Sparse && source.Descriptor.Extents.Count == 1
+                ? await SparseAsync(image, line, image, embedded, start, cancellationToken)
+                : throw DiskErrors.Corrupt(image.Name, "the VMDK descriptor inside the file must name one extent of type SPARSE, the file itself.");
+        }
+
+        // A file whose bytes nobody may see is not even opened.
+        if (line.Type == VmdkExtentType.Zero || line.Access == VmdkAccess.NoAccess)
+        {
+            return new VmdkZeroExtent(image.Name, line, start);
+        }
+
+        var store = await files.OpenAsync(line, image.CanWrite && line.Access == VmdkAccess.ReadWrite, cancellationToken);
+        if (line.Type == VmdkExtentType.Sparse)
+        {
+            return await SparseAsync(image, line, store, await VmdkSource.ReadHeaderAsync(store, cancellationToken), start, cancellationToken);
+        }
+
+        var end = (line.FileSector + line.Sectors) * SectorSize;
+        return end <= store.Length
+            ? new VmdkFlatExtent(image.Name, line, store, start)
+            : throw DiskErrors.Corrupt(store.Name, $"the VMDK extent of {line.Sectors} sectors at sector {line.FileSector} ends at byte {end}, past the end of the file at {store.Length}.");
+    }
+
+    private static async ValueTask<VmdkExtent> SparseAsync(
+        ByteStore image, VmdkExtentLine line, ByteStore store, VmdkSparseHeader header, long start, CancellationToken cancellationToken)
+    {
+        if (header.Capacity < (ulong)line.Sectors)
+        {
+            throw DiskErrors.Corrupt(store.Name, $"VMDK capacity is {header.Capacity} sectors, and the descriptor gives the extent {line.Sectors}.");
+        }
+
+        var table = await VmdkGrainTable.LoadAsync(store, header, cancellationToken);
+        return new VmdkSparseExtent(image.Name, line, store, header, table, start);
+    }
+}

@@ -1,0 +1,184 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using BlockMount.Core.Errors;
+using BlockMount.Core.Storage;
+using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
+
+namespace BlockMount.Core.Formats.Vmdk;
+
+/// <summary>The changing half of an open VMDK: identity, new grains, and the order in which they become durable (VMDK.md, "Writing").</summary>
+internal sealed class VmdkWriter
+{
+    private readonly ByteStore _store;
+    private readonly VmdkSource _source;
+    private readonly IReadOnlyList<VmdkRepair> _repairs;
+    private readonly VmdkExtent[] _extents;
+    private readonly Dictionary<VmdkSparseExtent, VmdkSpace> _space;
+    private bool _began;
+    private bool _failed;
+
+    public VmdkWriter(ByteStore store, VmdkSource source, IEnumerable<VmdkExtent> extents, IReadOnlyList<VmdkRepair> repairs)
+    {
+        _store = store;
+        _source = source;
+        _repairs = repairs;
+        _extents = extents.Where(static e => e.Line.Access == VmdkAccess.ReadWrite && e.Store is not null).ToArray();
+        _space = _extents.OfType<VmdkSparseExtent>().ToDictionary(static e => e, static e => new VmdkSpace(e.Store!, e.Header));
+        Identity = source.Descriptor.Identity;
+    }
+
+    public ImageIdentity Identity { get; private set; }
+
+    /// <summary>Makes the new content number and modification UUID durable, marks the extents as being written to, and ends repairs.</summary>
+    public async ValueTask BeginAsync(CancellationToken cancellationToken)
+    {
+        _began = true;
+        _failed = true;
+        var identity = Identity;
+        if (_source.Descriptor.Find(KeyContentId) is { Text.Length: > 0 } cid)
+        {
+            identity = identity with { ContentId = OtherContentId(identity.ContentId!.Value, cid.Text.Length) };
+            await WriteTextAsync(cid.Offset, identity.ContentId!.Value.ToString("x" + cid.Text.Length, CultureInfo.InvariantCulture), cancellationToken);
+        }
+
+        if (_source.Descriptor.Find(KeyUuidModification) is { Text.Length: > 0 } modification)
+        {
+            identity = identity with { ModificationUuid = Guid.NewGuid() };
+            await WriteTextAsync(modification.Offset + (modification.Text.StartsWith('{') ? 1 : 0), identity.ModificationUuid.ToString("D"), cancellationToken);
+        }
+
+        await _store.FlushAsync(cancellationToken);
+        await MarkAsync(unclean: true, cancellationToken);
+        foreach (var (extent, table) in _repairs)
+        {
+            await WriteEntriesAsync(extent, extent.RedundantTables![table], 0, extent.Table.Loaded(table)!, cancellationToken);
+        }
+
+        Identity = identity;
+        _failed = false;
+    }
+
+    public async ValueTask<Reservation> ReserveAsync(VmdkExtent extent, long offset, CancellationToken cancellationToken)
+    {
+        extent.RequireWritable();
+        var sparse = (VmdkSparseExtent)extent;
+        var sector = await _space[sparse].TakeAsync(cancellationToken);
+        var start = extent.Start + (sparse.GrainAt(offset - extent.Start) * sparse.Header.GrainSize);
+        return new Reservation(start, Math.Min(sparse.Header.GrainSize, extent.End - start), extent.Store!, (long)sector * SectorSize, sector);
+    }
+
+    public void Abandon(VmdkExtent extent, uint sector) => _space[(VmdkSparseExtent)extent].Return(sector);
+
+    public async ValueTask FlushAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            var changes = _space.Keys.Select(static e => (Extent: e, Entries: e.Table.TakeChanges())).Where(static c => c.Entries.Length > 0).ToArray();
+            foreach (var extent in _extents)
+            {
+                await extent.Store!.FlushAsync(cancellationToken);
+            }
+
+            foreach (var (extent, entries) in changes)
+            {
+                await WriteChangesAsync(extent, entries, cancellationToken);
+                await extent.Store!.FlushAsync(cancellationToken);
+            }
+        }
+        catch
+        {
+            _failed = true;
+            throw;
+        }
+    }
+
+    /// <summary>Takes the mark of an unfinished write away when everything that was written is in the tables on disk.</summary>
+    public async ValueTask CloseAsync()
+    {
+        if (_began && !_failed && !_space.Keys.Any(static e => e.Table.HasPending))
+        {
+            try
+            {
+                foreach (var extent in _space.Keys)
+                {
+                    await extent.Store!.FlushAsync();
+                }
+
+                await MarkAsync(unclean: false, CancellationToken.None);
+            }
+            catch (DiskException)
+            {
+                // The mark stays, which says what is true.
+            }
+        }
+
+        foreach (var space in _space.Values)
+        {
+            space.Dispose();
+        }
+    }
+
+    /// <summary>Another number of as many digits, so that the text keeps its length.</summary>
+    private static uint OtherContentId(uint old, int digits)
+    {
+        var mask = digits >= 8 ? uint.MaxValue : (1u << (4 * digits)) - 1;
+        while (true)
+        {
+            var id = BinaryPrimitives.ReadUInt32LittleEndian(RandomNumberGenerator.GetBytes(4)) & mask;
+
+            // All ones means "no parent" to a child.
+            if (id != old && id is not (NoParentContentId or 0))
+            {
+                return id;
+            }
+        }
+    }
+
+    private ValueTask WriteTextAsync(int offset, string text, CancellationToken cancellationToken) =>
+        _store.WriteAsync(_source.DescriptorOffset + offset, Encoding.ASCII.GetBytes(text), cancellationToken);
+
+    private async ValueTask MarkAsync(bool unclean, CancellationToken cancellationToken)
+    {
+        foreach (var extent in _space.Keys)
+        {
+            await extent.Store!.WriteAsync(OffUncleanShutdown, new[] { (byte)(unclean ? 1 : 0) }, cancellationToken);
+            await extent.Store!.FlushAsync(cancellationToken);
+        }
+    }
+
+    private static async ValueTask WriteChangesAsync(VmdkSparseExtent extent, KeyValuePair<long, uint>[] changes, CancellationToken cancellationToken)
+    {
+        for (var first = 0; first < changes.Length;)
+        {
+            var table = extent.TableOf(changes[first].Key);
+            var count = 1;
+            while (first + count < changes.Length && changes[first + count].Key == changes[first].Key + count && extent.TableOf(changes[first + count].Key) == table)
+            {
+                count++;
+            }
+
+            var values = changes.Skip(first).Take(count).Select(static c => c.Value).ToArray();
+            var index = (int)(changes[first].Key % extent.Header.GtesPerGt);
+            await WriteEntriesAsync(extent, extent.Table.TableSector(table), index, values, cancellationToken);
+            if (extent.RedundantTables is { } redundant)
+            {
+                await WriteEntriesAsync(extent, redundant[table], index, values, cancellationToken);
+            }
+
+            first += count;
+        }
+    }
+
+    private static ValueTask WriteEntriesAsync(VmdkSparseExtent extent, uint tableSector, int index, uint[] values, CancellationToken cancellationToken)
+    {
+        var bytes = new byte[4 * values.Length];
+        for (var i = 0; i < values.Length; i++)
+        {
+            BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4 * i), values[i]);
+        }
+
+        return extent.Store!.WriteAsync(((long)tableSector * SectorSize) + (4L * index), bytes, cancellationToken);
+    }
+}

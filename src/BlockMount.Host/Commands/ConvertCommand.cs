@@ -4,6 +4,7 @@ using BlockMount.Core.Chain;
 using BlockMount.Core.Devices;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Formats;
+using BlockMount.Core.Formats.Vmdk;
 using BlockMount.Core.Storage;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Images;
@@ -18,7 +19,7 @@ internal static class ConvertCommand
         var source = CommonArguments.Image("SRC");
         var target = new Argument<string>("DST") { Description = "The new image, or - for the raw disk on stdout" };
         var to = new Option<string?>("--to", "-O") { Description = "Format of DST; else by its extension", HelpName = "NAME" };
-        var variant = new Option<string?>("--variant") { Description = "dynamic or fixed", HelpName = "NAME" };
+        var variant = new Option<string?>("--variant") { Description = "dynamic or fixed; for vmdk also split2g, split2g-fixed, esx", HelpName = "NAME" };
         var blockSize = ImageOptions.SizeOption("--block-size", "Allocation unit of DST");
         var uuid = new Option<Guid?>("--uuid") { Description = "UUID of DST; random when left out", HelpName = "UUID" };
         var comment = new Option<string?>("--comment") { Description = "Comment of DST; else that of SRC", HelpName = "TEXT" };
@@ -128,8 +129,11 @@ internal static class ConvertCommand
             throw new DiskException(ErrorKind.InvalidArgument, "--keep-parent copies a whole image to a format that can have a parent; leave out --partition, --offset and --size, and use a .vdi file.");
         }
 
-        return opened.Chain.Layers[^1].Parent
+        var link = opened.Chain.Layers[^1].Parent
             ?? throw new DiskException(ErrorKind.InvalidArgument, $"{opened.Path}: it has no parent to keep; leave out --keep-parent.");
+        return link.Uuid != Guid.Empty || format is VmdkFormat
+            ? link
+            : throw new DiskException(ErrorKind.InvalidArgument, $"{opened.Path}: it names its parent by file name, which only a .vmdk file can keep; leave out --keep-parent or choose .vmdk.");
     }
 
     private static void Report(bool json, OpenedImage source, string path, ImageFormat format, ImageCreateOptions create)

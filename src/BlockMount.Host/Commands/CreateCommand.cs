@@ -3,6 +3,7 @@ using System.Text.Json;
 using BlockMount.Core.Chain;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Formats;
+using BlockMount.Core.Formats.Vmdk;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Images;
 
@@ -15,8 +16,8 @@ internal static class CreateCommand
     {
         var file = new Argument<string>("FILE") { Description = "The new image; an existing file is never overwritten" };
         var size = ImageOptions.SizeOption("--size", "Size of the disk, such as 10G");
-        var format = new Option<string?>("--format", "-f") { Description = "vdi or raw; else by the extension", HelpName = "NAME" };
-        var variant = new Option<string?>("--variant") { Description = "dynamic or fixed", HelpName = "NAME" };
+        var format = new Option<string?>("--format", "-f") { Description = "vdi, vmdk or raw; else by the extension", HelpName = "NAME" };
+        var variant = new Option<string?>("--variant") { Description = "dynamic or fixed; for vmdk also split2g, split2g-fixed, esx", HelpName = "NAME" };
         var blockSize = ImageOptions.SizeOption("--block-size", "Allocation unit, 64K to 128M");
         var comment = new Option<string?>("--comment") { Description = "Text kept in the image", HelpName = "TEXT" };
         var uuid = new Option<Guid?>("--uuid") { Description = "UUID of the image; random when left out", HelpName = "UUID" };
@@ -40,7 +41,7 @@ internal static class CreateCommand
                 Uuid = result.GetValue(uuid),
             };
             options = result.GetValue(parent) is { } basePath
-                ? await OnParentAsync(opener, basePath, kind, options, result.GetValue(size), result.GetValue(search) ?? [], cancellation)
+                ? await OnParentAsync(opener, path, basePath, kind, options, result.GetValue(size), result.GetValue(search) ?? [], cancellation)
                 : options;
             if (options.Capacity <= 0)
             {
@@ -66,7 +67,7 @@ internal static class CreateCommand
     }
 
     private static async Task<ImageCreateOptions> OnParentAsync(
-        ImageOpener opener, string basePath, ImageFormat format, ImageCreateOptions options, long? size, IReadOnlyList<string> search, CancellationToken cancellation)
+        ImageOpener opener, string path, string basePath, ImageFormat format, ImageCreateOptions options, long? size, IReadOnlyList<string> search, CancellationToken cancellation)
     {
         if (size is not null || options.Variant is not null)
         {
@@ -81,8 +82,9 @@ internal static class CreateCommand
         var request = new ImageRequest { Chain = new ChainOpenOptions { ReadOnly = true, SearchDirectories = search } };
         await using var parent = await opener.OpenAsync(basePath, request, cancellation);
         var identity = parent.Chain.Layers[^1].Identity;
-        return identity.Uuid == Guid.Empty
-            ? throw new DiskException(ErrorKind.InvalidArgument, $"{basePath}: a raw disk has no UUID by which a child could find it; convert it to .vdi first.")
-            : options with { Capacity = parent.Chain.Length, Parent = new ParentLink(identity.Uuid, identity.ModificationUuid) };
+        var hint = Path.GetRelativePath(Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/", parent.Chain.Layers[^1].Path);
+        return identity.Uuid == Guid.Empty && (identity.ContentId is null || format is not VmdkFormat)
+            ? throw new DiskException(ErrorKind.InvalidArgument, $"{basePath}: it has no UUID by which a child could find it; convert it to .vdi first.")
+            : options with { Capacity = parent.Chain.Length, Parent = new ParentLink(identity.Uuid, identity.ModificationUuid, identity.ContentId, hint) };
     }
 }

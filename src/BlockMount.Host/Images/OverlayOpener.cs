@@ -69,7 +69,7 @@ internal sealed class OverlayOpener(IStoreProvider provider)
         {
             throw new DiskException(
                 ErrorKind.InvalidArgument,
-                $"{leaf.Path}: a raw disk has no UUID by which an overlay could find it again; use --overlay temp, or convert it to .vdi first.");
+                $"{leaf.Path}: it has no UUID by which an overlay could find it again; use --overlay temp, or convert it to .vdi first.");
         }
 
         if (!provider.FileExists(path))

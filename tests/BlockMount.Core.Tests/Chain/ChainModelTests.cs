@@ -227,7 +227,7 @@ public sealed class ChainModelTests
         Assert.Equal(model, await TestChains.ReadAllAsync(child));
     }
 
-    private static async Task StepAsync(Random random, DiskChain chain, byte[] model, int blockSize)
+    internal static async Task StepAsync(Random random, DiskChain chain, byte[] model, int blockSize)
     {
         var length = random.Next(4) switch
         {
@@ -278,7 +278,7 @@ public sealed class ChainModelTests
         }
     }
 
-    private static async Task AssertMapIsTrueAsync(DiskChain chain, byte[] model)
+    internal static async Task AssertMapIsTrueAsync(DiskChain chain, byte[] model)
     {
         for (long at = 0; at < chain.Length;)
         {

@@ -185,7 +185,7 @@ public sealed class PowerCutTests
     }
 
     /// <summary>Runs random operations on a recording store; the versions that each sector may have at each moment go along.</summary>
-    private static async Task<Recorded> RecordAsync(MemoryProvider provider, string path, Random random, byte[] initial)
+    internal static async Task<Recorded> RecordAsync(MemoryProvider provider, string path, Random random, byte[] initial)
     {
         var store = new RecordingStore(path, provider[path]);
         var run = new Recorded(store, initial);
@@ -236,11 +236,25 @@ public sealed class PowerCutTests
 
     private static async Task CheckAsync(MemoryProvider provider, string path, Recorded run, int cut, byte[] image, string how)
     {
+        await CheckContentAsync(provider, path, run, cut, image, how);
+
+        // What VirtualBox relies on when it allocates: every durable entry lies below the durable count.
+        var header = VdiHeader.Parse(path, image, image.Length);
+        for (var i = 0; i < header.BlockCount; i++)
+        {
+            var entry = BitConverter.ToUInt32(image, (int)header.TableOffset + (4 * i));
+            Assert.True(entry >= 0xFFFFFFFE || entry < header.BlocksAllocated, $"cut after operation {cut} ({how}): entry {i} is {entry}, the count {header.BlocksAllocated}");
+        }
+    }
+
+    internal static async Task CheckContentAsync(
+        MemoryProvider provider, string path, Recorded run, int cut, byte[] image, string how, bool readOnly = true)
+    {
         provider[path] = image;
         DiskChain chain;
         try
         {
-            chain = await TestChains.OpenAsync(provider, path, readOnly: true);
+            chain = await TestChains.OpenAsync(provider, path, readOnly);
         }
         catch (DiskException e)
         {
@@ -258,17 +272,9 @@ public sealed class PowerCutTests
                 }
             }
         }
-
-        // What VirtualBox relies on when it allocates: every durable entry lies below the durable count.
-        var header = VdiHeader.Parse(path, image, image.Length);
-        for (var i = 0; i < header.BlockCount; i++)
-        {
-            var entry = BitConverter.ToUInt32(image, (int)header.TableOffset + (4 * i));
-            Assert.True(entry >= 0xFFFFFFFE || entry < header.BlocksAllocated, $"cut after operation {cut} ({how}): entry {i} is {entry}, the count {header.BlocksAllocated}");
-        }
     }
 
-    private sealed class Recorded(RecordingStore store, byte[] initial)
+    internal sealed class Recorded(RecordingStore store, byte[] initial)
     {
         private readonly List<(int At, int Sector, byte[] Data)> _versions = [];
         private readonly List<(int At, byte[] Content, int Versions)> _flushes = [(0, (byte[])initial.Clone(), 0)];

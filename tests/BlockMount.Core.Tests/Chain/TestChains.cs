@@ -1,6 +1,5 @@
 using BlockMount.Core.Chain;
 using BlockMount.Core.Formats;
-using BlockMount.Core.Formats.Vdi;
 using BlockMount.Core.Storage;
 using BlockMount.TestSupport;
 
@@ -17,11 +16,11 @@ internal static class TestChains
         if (parent is not null)
         {
             var identity = await IdentifyAsync(provider, parent);
-            link = new ParentLink(identity.Uuid, identity.ModificationUuid);
+            link = new ParentLink(identity.Uuid, identity.ModificationUuid, identity.ContentId, Path.GetFileName(parent));
         }
 
         await using var created = await provider.CreateAsync(path);
-        await new VdiFormat().CreateAsync(
+        await FormatRegistry.ByExtension(path)!.CreateAsync(
             created, new ImageContext(provider), new ImageCreateOptions { Capacity = capacity, BlockSize = blockSize, Variant = variant, Parent = link }, default);
         return path;
     }
@@ -29,7 +28,7 @@ internal static class TestChains
     public static async Task<ImageIdentity> IdentifyAsync(MemoryProvider provider, string path)
     {
         await using var store = await provider.OpenAsync(path, StoreAccess.Probe);
-        return (await new VdiFormat().ReadLinksAsync(store, default))!.Value.Identity;
+        return (await FormatRegistry.ByExtension(path)!.ReadLinksAsync(store, default))!.Value.Identity;
     }
 
     public static ValueTask<DiskChain> OpenAsync(MemoryProvider provider, string leaf, bool readOnly = false) =>

@@ -51,6 +51,9 @@ internal sealed record VmdkLayout
         Require(path, !sparse || (grain >= (long)MinGrainSectors * SectorSize && grain <= (long)MaxGrainSectors * SectorSize && BitOperations.IsPow2(grain)),
             $"a VMDK grain size of {grain} is not allowed, only a power of two from {MinGrainSectors * SectorSize} to {MaxGrainSectors * SectorSize}.");
         Require(path, options.Comment.Length <= 1000, $"the comment has {options.Comment.Length} characters; a VMDK holds 1000.");
+        Require(path, !System.IO.Path.GetFileName(path).Any(IsUnfit) && !(options.Parent?.NameHint ?? string.Empty).Any(IsUnfit),
+            "a VMDK descriptor cannot hold a file name with a quote or control character.");
+        Require(path, !VmdkText.Encode(options.Comment).Any(char.IsControl), "the comment has a control character, which a VMDK descriptor cannot hold.");
         var limit = ((1L << 32) * SectorSize) - (1L << 34);
         Require(path, !sparse || split || options.Capacity <= limit,
             $"a disk of {options.Capacity} bytes does not fit one sparse VMDK file, which ends at {limit}; use --variant split2g or fixed.");
@@ -95,6 +98,8 @@ internal sealed record VmdkLayout
 
         return text.ToString();
     }
+
+    private static bool IsUnfit(char c) => c == '"' || char.IsControl(c);
 
     private static List<VmdkNewExtent> Cut(string path, long sectors, bool sparse, bool split)
     {

@@ -10,8 +10,8 @@ namespace BlockMount.Core.Chain;
 public sealed record ChainInspection(IReadOnlyList<ImageLayer> Layers, DiskException? Broken);
 
 /// <summary>
-/// Opens a chain from its leaf: parents are found by UUID or recorded name, and every link is checked by UUID, modification UUID and
-/// content number, as far as they are recorded (rule D6).
+/// Opens a chain from its leaf: parents are found by UUID or recorded name, and every link is checked by UUID and by the parent's state as
+/// the child recorded it (rule D6).
 /// </summary>
 public sealed class ChainOpener(IStoreProvider provider)
 {
@@ -111,6 +111,7 @@ public sealed class ChainOpener(IStoreProvider provider)
                 ErrorKind.BrokenChain, $"{child.Path}: its parent has UUID {link.Uuid}, but {parent.Path} has {found.Uuid}.") { Path = parent.Path };
         }
 
+        // Some formats and versions do not record what their parent was like.
         if (!link.FitsStateOf(found))
         {
             throw ParentFinder.Modified(child, link, parent.Path, found);

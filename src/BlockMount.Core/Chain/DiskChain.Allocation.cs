@@ -32,7 +32,7 @@ public sealed partial class DiskChain
         }
     }
 
-    /// <summary>Writes inside one unit that has no space yet.</summary>
+    /// <summary>Writes inside one unit that was seen without space, or with space that lacks some of its bytes.</summary>
     private async ValueTask WriteUnitAsync(long offset, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
     {
         var gate = Gate(offset);
@@ -40,23 +40,23 @@ public sealed partial class DiskChain
         try
         {
             // Somebody may have allocated it before the gate opened; then this is an ordinary overwrite, run by run.
-            var run = await _leaf.ResolveAsync(offset, data.Length, cancellationToken);
-            while (run.Kind == RunKind.Data)
+            while (!data.IsEmpty)
             {
+                var run = await _leaf.ResolveAsync(offset, data.Length, cancellationToken);
                 var part = data[..(int)run.Length];
-                await run.Store!.WriteAsync(run.StoreOffset, part, cancellationToken);
-                offset += part.Length;
-                data = data[part.Length..];
-                if (data.IsEmpty)
+                if (run.Kind == RunKind.Data)
                 {
-                    return;
+                    await run.Store!.WriteAsync(run.StoreOffset, part, cancellationToken);
+                }
+                else
+                {
+                    await AllocateAsync(
+                        offset, part.Length, run.Kind == RunKind.Parent, (at, r) => r.Store.WriteAsync(at, part, cancellationToken), cancellationToken);
                 }
 
-                run = await _leaf.ResolveAsync(offset, data.Length, cancellationToken);
+                offset += part.Length;
+                data = data[part.Length..];
             }
-
-            await AllocateAsync(
-                offset, data.Length, run.Kind == RunKind.Parent, (at, r) => r.Store.WriteAsync(at, data, cancellationToken), cancellationToken);
         }
         finally
         {
@@ -64,44 +64,47 @@ public sealed partial class DiskChain
         }
     }
 
-    /// <summary>Makes a range inside one unallocated unit zero, with as little file space as asked for.</summary>
+    /// <summary>Makes a range inside one unit zero that was seen without space, or with space that lacks some of its bytes.</summary>
     private async ValueTask ZeroUnitAsync(long offset, long length, bool keepAllocated, CancellationToken cancellationToken)
     {
         var gate = Gate(offset);
         await gate.WaitAsync(cancellationToken);
         try
         {
-            var run = await _leaf.ResolveAsync(offset, length, cancellationToken);
-            while (run.Kind == RunKind.Data)
+            while (length > 0)
             {
-                await run.Store!.ZeroAsync(run.StoreOffset, run.Length, keepAllocated || _leaf.KeepsAllocation, cancellationToken);
+                var run = await _leaf.ResolveAsync(offset, length, cancellationToken);
+                await ZeroRunAsync(run, offset, keepAllocated, cancellationToken);
                 offset += run.Length;
                 length -= run.Length;
-                if (length == 0)
-                {
-                    return;
-                }
-
-                run = await _leaf.ResolveAsync(offset, length, cancellationToken);
-            }
-
-            if (keepAllocated)
-            {
-                await AllocateAsync(
-                    offset, length, run.Kind == RunKind.Parent, (at, r) => r.Store.AllocateAsync(at, length, cancellationToken), cancellationToken);
-            }
-            else if (run.Kind == RunKind.Parent && !await ParentsAreZeroAsync(offset, length, cancellationToken))
-            {
-                var wholeUnit = offset == UnitStart(offset) && offset + length == UnitEnd(offset);
-                if (!wholeUnit || !_leaf.TryMarkZero(offset))
-                {
-                    await AllocateAsync(offset, length, fillFromParents: true, static (_, _) => ValueTask.CompletedTask, cancellationToken);
-                }
             }
         }
         finally
         {
             gate.Release();
+        }
+    }
+
+    /// <summary>Makes one run zero, with as little file space as asked for; the caller holds the unit's gate.</summary>
+    private async ValueTask ZeroRunAsync(BlockRun run, long offset, bool keepAllocated, CancellationToken cancellationToken)
+    {
+        var length = run.Length;
+        if (run.Kind == RunKind.Data)
+        {
+            await run.Store!.ZeroAsync(run.StoreOffset, length, keepAllocated || _leaf.KeepsAllocation, cancellationToken);
+        }
+        else if (keepAllocated)
+        {
+            await AllocateAsync(
+                offset, length, run.Kind == RunKind.Parent, (at, r) => r.Store.AllocateAsync(at, length, cancellationToken), cancellationToken);
+        }
+        else if (run.Kind == RunKind.Parent && !await ParentsAreZeroAsync(offset, length, cancellationToken))
+        {
+            var wholeUnit = offset == UnitStart(offset) && offset + length == UnitEnd(offset);
+            if (!wholeUnit || !_leaf.TryMarkZero(offset))
+            {
+                await AllocateAsync(offset, length, fillFromParents: true, static (_, _) => ValueTask.CompletedTask, cancellationToken);
+            }
         }
     }
 

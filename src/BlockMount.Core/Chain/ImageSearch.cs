@@ -81,6 +81,10 @@ internal sealed class ImageSearch(IStoreProvider provider)
         }
     }
 
+    /// <summary>The identity of one file; null when it is no image that has one, or cannot be read.</summary>
+    public async ValueTask<ImageIdentity?> IdentifyAsync(string path, CancellationToken cancellationToken) =>
+        (await ReadLinksAsync(path, cancellationToken))?.Identity;
+
     /// <summary>Files whose name says image come first; a renamed one is still found.</summary>
     private IEnumerable<string> ImagesFirst(string folder) =>
         provider.ListFiles(folder, FolderLimit).OrderBy(f => FormatRegistry.ByExtension(f) is { CanHaveParent: true } ? 0 : 1);
@@ -128,9 +132,6 @@ internal sealed class ImageSearch(IStoreProvider provider)
     /// <summary>The last part of a recorded path, whichever host wrote it.</summary>
     private static string? HintedName(ParentLink link) =>
         link.NameHint?.Split('/', '\\')[^1] is { Length: > 0 } name && name is not ("." or "..") ? name : null;
-
-    private async ValueTask<ImageIdentity?> IdentifyAsync(string path, CancellationToken cancellationToken) =>
-        (await ReadLinksAsync(path, cancellationToken))?.Identity;
 
     private async ValueTask<ImageLinks?> ReadLinksAsync(string path, CancellationToken cancellationToken)
     {

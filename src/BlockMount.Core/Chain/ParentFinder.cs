@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Formats;
@@ -5,7 +6,7 @@ using BlockMount.Core.Storage;
 
 namespace BlockMount.Core.Chain;
 
-/// <summary>Finds the parent of an image by its UUID, else by its recorded name, in the state that the child was made from.</summary>
+/// <summary>Finds the parent of an image by its UUID, else by its recorded name, in the state that the child recorded.</summary>
 internal sealed class ParentFinder(IStoreProvider provider)
 {
     private readonly ImageSearch _search = new(provider);
@@ -16,6 +17,11 @@ internal sealed class ParentFinder(IStoreProvider provider)
     {
         var childPath = Path.GetFullPath(child.Path);
         var scope = SearchScope.Around(Path.GetDirectoryName(childPath) ?? "/", options);
+        if (await FindNamedAsync(child, childPath, link, scope, cancellationToken) is { } named)
+        {
+            return named;
+        }
+
         (string Path, ImageIdentity Identity)? modified = null;
         await foreach (var found in CandidatesAsync(link, Path.GetDirectoryName(childPath) ?? "/", scope, cancellationToken))
         {
@@ -39,12 +45,46 @@ internal sealed class ParentFinder(IStoreProvider provider)
                 $"{child.Path}: its parent, {Named(link)}, is in none of {scope.Describe()}; add --search with the folder that holds it.") { Path = child.Path };
     }
 
+    /// <summary>
+    /// The parent where the child itself says, if it fits. Such a path is believed only inside the child's folder and where the user
+    /// allows; one of another system (a drive letter, a server) leads nowhere, and the search goes on.
+    /// </summary>
+    private async ValueTask<string?> FindNamedAsync(
+        ImageLayer child, string childPath, ParentLink link, SearchScope scope, CancellationToken cancellationToken)
+    {
+        var folder = Path.GetDirectoryName(childPath) ?? "/";
+        foreach (var name in child.ParentPaths)
+        {
+            var path = Path.GetFullPath(name, folder);
+            if (!string.Equals(path, childPath, StringComparison.Ordinal)
+                && scope.Named.Concat(scope.AllowPaths).Append(folder).Any(root => MachineFileReader.IsInside(path, root))
+                && await _search.IdentifyAsync(path, cancellationToken) is { } identity && identity.Uuid == link.Uuid && link.FitsStateOf(identity))
+            {
+                return path;
+            }
+        }
+
+        return null;
+    }
+
     public static DiskException Modified(ImageLayer child, ParentLink link, string parentPath, ImageIdentity parent) =>
         new(ErrorKind.BrokenChain,
             $"{child.Path}: its parent {parentPath} was changed after {Path.GetFileName(child.Path)} was made from it "
-            + (link.ModificationUuid != Guid.Empty && link.ModificationUuid != parent.ModificationUuid
-                ? $"(modification UUID is {parent.ModificationUuid}, recorded was {link.ModificationUuid})."
-                : $"(CID is {(parent.ContentId is { } id ? $"{id:x8}" : "missing")}, recorded was {link.ContentId:x8}).")) { Path = parentPath };
+            + Difference(link, parent)) { Path = parentPath };
+
+    private static string Difference(ParentLink link, ImageIdentity parent)
+    {
+        if (link.ModificationUuid != Guid.Empty && link.ModificationUuid != parent.ModificationUuid)
+        {
+            return $"(modification UUID is {parent.ModificationUuid}, recorded was {link.ModificationUuid}).";
+        }
+
+        return link.ChangedAt != 0 && parent.ChangedAt > link.ChangedAt
+            ? $"(its time stamp is {Time(parent.ChangedAt)}, recorded was {Time(link.ChangedAt)})."
+            : $"(CID is {(parent.ContentId is { } id ? $"{id:x8}" : "missing")}, recorded was {link.ContentId:x8}).";
+    }
+
+    private static string Time(long seconds) => new DateTime(2000, 1, 1, 0, 0, 0, DateTimeKind.Utc).AddSeconds(seconds).ToString("u", CultureInfo.InvariantCulture);
 
     private static string Named(ParentLink link)
     {

@@ -23,12 +23,12 @@ public enum RunKind
 public readonly record struct BlockRun(RunKind Kind, long Length, ByteStore? Store = null, long StoreOffset = 0);
 
 /// <summary>
-/// File space set aside for one allocation unit of an image. The space reads as zero until written. Nobody sees it until
+/// File space set aside for one allocation unit of an image, or for a part of one that the image lacks. The space reads as zero until written. Nobody sees it until
 /// <see cref="ImageLayer.Commit"/>.
 /// </summary>
-/// <param name="Start">First disk byte of the unit.</param>
-/// <param name="Length">Bytes of the unit that lie on the disk.</param>
-/// <param name="Store">Where the unit's bytes go.</param>
+/// <param name="Start">First disk byte.</param>
+/// <param name="Length">Bytes that lie on the disk.</param>
+/// <param name="Store">Where the bytes go.</param>
 /// <param name="StoreOffset">Place of <paramref name="Start"/> in <paramref name="Store"/>.</param>
 /// <param name="Token">Meaning known to the image that made it.</param>
 public readonly record struct Reservation(long Start, long Length, ByteStore Store, long StoreOffset, uint Token)

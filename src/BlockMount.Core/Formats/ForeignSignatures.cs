@@ -10,7 +10,6 @@ internal static class ForeignSignatures
 
     private static readonly (string Name, byte[] Mark)[] AtStart =
     [
-        ("a VHD", "conectix"u8.ToArray()),
         ("a VHDX", "vhdxfile"u8.ToArray()),
         ("a QCOW image", [0x51, 0x46, 0x49, 0xfb]),
         ("a QED image", "QED\0"u8.ToArray()),
@@ -20,7 +19,6 @@ internal static class ForeignSignatures
 
     private static readonly (string Name, byte[] Mark)[] InLastSector =
     [
-        ("a fixed VHD", "conectix"u8.ToArray()),
         ("an Apple disk image", "koly"u8.ToArray()),
     ];
 

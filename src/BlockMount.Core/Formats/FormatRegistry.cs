@@ -1,6 +1,7 @@
 using BlockMount.Core.Errors;
 using BlockMount.Core.Formats.Raw;
 using BlockMount.Core.Formats.Vdi;
+using BlockMount.Core.Formats.Vhd;
 using BlockMount.Core.Formats.Vmdk;
 using BlockMount.Core.Storage;
 
@@ -9,7 +10,7 @@ namespace BlockMount.Core.Formats;
 /// <summary>The formats this program knows, and which of them a file is.</summary>
 public static class FormatRegistry
 {
-    public static IReadOnlyList<ImageFormat> All { get; } = [new VdiFormat(), new VmdkFormat(), new RawFormat()];
+    public static IReadOnlyList<ImageFormat> All { get; } = [new VdiFormat(), new VmdkFormat(), new VhdFormat(), new RawFormat()];
 
     /// <exception cref="DiskException">No format of that name.</exception>
     public static ImageFormat ByName(string name) =>

@@ -21,21 +21,31 @@ public sealed record ImageDiagnostic(Severity Severity, string Code, string Mess
 /// <param name="Uuid">The image's own UUID; empty when the format has none.</param>
 /// <param name="ModificationUuid">Changes with every writing session; empty when the format has none.</param>
 /// <param name="ContentId">Number that changes with every writing session (a VMDK's CID); null when the format has none.</param>
-public readonly record struct ImageIdentity(Guid Uuid, Guid ModificationUuid, uint? ContentId = null);
+/// <param name="ChangedAt">Grows with every writing session, in seconds since 2000-01-01 UTC (a VHD's time stamp); 0 when the format has none.</param>
+public readonly record struct ImageIdentity(Guid Uuid, Guid ModificationUuid, uint? ContentId = null, long ChangedAt = 0)
+{
+    /// <summary>What a child made now would record.</summary>
+    public ParentLink ToLink() => new(Uuid, ModificationUuid, ContentId, NameHint: null, ChangedAt);
+}
 
 /// <summary>What a differencing image knows of its parent.</summary>
 /// <param name="Uuid">UUID of the parent; empty when it is known by <paramref name="NameHint"/> and <paramref name="ContentId"/> alone.</param>
 /// <param name="ModificationUuid">The parent's modification UUID when the child was made; empty when not recorded.</param>
 /// <param name="ContentId">The parent's content number when the child was made; null when not recorded.</param>
 /// <param name="NameHint">Path of the parent as the child records it, which may be wrong or hostile; null when not recorded.</param>
-public readonly record struct ParentLink(Guid Uuid, Guid ModificationUuid, uint? ContentId = null, string? NameHint = null)
+/// <param name="ChangedAt">
+/// When the parent was last changed as the child saw it, in seconds since 2000-01-01 UTC; 0 when not recorded. Programs record either the
+/// parent's own mark or the time of its file, so only a parent that is later than this is known to have changed.
+/// </param>
+public readonly record struct ParentLink(Guid Uuid, Guid ModificationUuid, uint? ContentId = null, string? NameHint = null, long ChangedAt = 0)
 {
     /// <summary>
-    /// Whether the parent is in the state that the child was made from, as far as that was recorded. A link by name alone needs the number.
+    /// Whether the parent is in the state that the child was made from, as far as both record that. A link by name alone needs the number.
     /// </summary>
     public bool FitsStateOf(in ImageIdentity parent) =>
         (ModificationUuid == Guid.Empty || ModificationUuid == parent.ModificationUuid)
-        && (ContentId is null || (parent.ContentId is null ? Uuid != Guid.Empty : ContentId == parent.ContentId));
+        && (ContentId is null || (parent.ContentId is null ? Uuid != Guid.Empty : ContentId == parent.ContentId))
+        && (ChangedAt == 0 || parent.ChangedAt <= ChangedAt);
 }
 
 /// <summary>Which image a file is and which one it was made from.</summary>

@@ -22,6 +22,9 @@ public sealed record ImageCreateOptions
 
     /// <summary>Set for a differencing image.</summary>
     public ParentLink? Parent { get; init; }
+
+    /// <summary>Where the parent lies, for formats that also record its name; null leaves the name out.</summary>
+    public string? ParentPath { get; init; }
 }
 
 /// <summary>One image format: recognises, opens and creates its images.</summary>
@@ -35,6 +38,12 @@ public abstract class ImageFormat
 
     /// <summary>Whether images of this format can have a parent.</summary>
     public abstract bool CanHaveParent { get; }
+
+    /// <summary>Whether images of this format have a place for a comment.</summary>
+    public virtual bool CanHaveComment => true;
+
+    /// <summary>Whether a child of this format can name a parent that has no UUID, by file name and content number.</summary>
+    public virtual bool CanLinkByContentId => false;
 
     /// <summary>How sure the format is that the store is one of its images: 0 (no) to 100. Reads little, never throws on content.</summary>
     public abstract ValueTask<int> ProbeAsync(ByteStore store, CancellationToken cancellationToken);

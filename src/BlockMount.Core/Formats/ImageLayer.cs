@@ -36,6 +36,12 @@ public abstract class ImageLayer : IAsyncDisposable
     /// <summary>Null for a base image.</summary>
     public virtual ParentLink? Parent => null;
 
+    /// <summary>
+    /// Paths that the image names for its parent, absolute or from its own folder, with forward slashes, likeliest first. Hostile: they
+    /// only say where to look, and a file found there must still be the parent by its UUID.
+    /// </summary>
+    public virtual IReadOnlyList<string> ParentPaths => [];
+
     /// <summary>Whether file space must stay allocated when content is zeroed or trimmed (fixed variants).</summary>
     public virtual bool KeepsAllocation => false;
 
@@ -55,7 +61,10 @@ public abstract class ImageLayer : IAsyncDisposable
     /// </summary>
     public abstract ValueTask BeginWritingAsync(CancellationToken cancellationToken);
 
-    /// <summary>Sets file space aside for the unit holding <paramref name="offset"/>, which must not be <see cref="RunKind.Data"/>.</summary>
+    /// <summary>
+    /// Sets file space aside for the unit holding <paramref name="offset"/>, which must not be <see cref="RunKind.Data"/>. Where the unit
+    /// has space already and lacks only some of its bytes, the reservation is the run of missing bytes around the offset.
+    /// </summary>
     /// <exception cref="DiskException">No space, or the host failed. Nothing has changed then.</exception>
     public abstract ValueTask<Reservation> ReserveAsync(long offset, CancellationToken cancellationToken);
 

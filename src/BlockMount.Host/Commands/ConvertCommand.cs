@@ -54,8 +54,9 @@ internal static class ConvertCommand
                 Variant = result.GetValue(variant),
                 BlockSize = result.GetValue(blockSize) ?? (link is null ? null : opened.Chain.Layers[^1].UnitSize),
                 Uuid = result.GetValue(uuid),
-                Comment = result.GetValue(comment) ?? (format.CanHaveParent ? opened.Chain.Layers[^1].Describe().Comment : string.Empty),
+                Comment = result.GetValue(comment) ?? (format.CanHaveComment ? opened.Chain.Layers[^1].Describe().Comment : string.Empty),
                 Parent = link,
+                ParentPath = link is null ? null : opened.Chain.Layers[^2].Path,
             };
             await creator.CreateAsync(path, format, create, cancellation);
             try

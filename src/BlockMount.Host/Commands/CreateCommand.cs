@@ -3,7 +3,6 @@ using System.Text.Json;
 using BlockMount.Core.Chain;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Formats;
-using BlockMount.Core.Formats.Vmdk;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Images;
 
@@ -16,7 +15,7 @@ internal static class CreateCommand
     {
         var file = new Argument<string>("FILE") { Description = "The new image; an existing file is never overwritten" };
         var size = ImageOptions.SizeOption("--size", "Size of the disk, such as 10G");
-        var format = new Option<string?>("--format", "-f") { Description = "vdi, vmdk or raw; else by the extension", HelpName = "NAME" };
+        var format = new Option<string?>("--format", "-f") { Description = "vdi, vmdk, vhd or raw; else by the extension", HelpName = "NAME" };
         var variant = new Option<string?>("--variant") { Description = "dynamic or fixed; for vmdk also split2g, split2g-fixed, esx", HelpName = "NAME" };
         var blockSize = ImageOptions.SizeOption("--block-size", "Allocation unit, 64K to 128M");
         var comment = new Option<string?>("--comment") { Description = "Text kept in the image", HelpName = "TEXT" };
@@ -83,8 +82,8 @@ internal static class CreateCommand
         await using var parent = await opener.OpenAsync(basePath, request, cancellation);
         var identity = parent.Chain.Layers[^1].Identity;
         var hint = Path.GetRelativePath(Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/", parent.Chain.Layers[^1].Path);
-        return identity.Uuid == Guid.Empty && (identity.ContentId is null || format is not VmdkFormat)
+        return identity.Uuid == Guid.Empty && (identity.ContentId is null || !format.CanLinkByContentId)
             ? throw new DiskException(ErrorKind.InvalidArgument, $"{basePath}: it has no UUID by which a child could find it; convert it to .vdi first.")
-            : options with { Capacity = parent.Chain.Length, Parent = new ParentLink(identity.Uuid, identity.ModificationUuid, identity.ContentId, hint) };
+            : options with { Capacity = parent.Chain.Length, Parent = identity.ToLink() with { NameHint = hint }, ParentPath = parent.Chain.Layers[^1].Path };
     }
 }

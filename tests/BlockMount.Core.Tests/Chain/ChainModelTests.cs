@@ -8,13 +8,21 @@ namespace BlockMount.Core.Tests.Chain;
 public sealed class ChainModelTests
 {
     [Theory]
-    [InlineData(1, 1, 65536, 1000 * 512)]
-    [InlineData(2, 2, 65536, 1000 * 512)]
-    [InlineData(3, 4, 65536, 33 * 65536)]
-    [InlineData(4, 3, 1 << 20, (5 << 20) + 512)]
-    [InlineData(5, 8, 131072, 7 * 131072)]
-    [InlineData(6, 2, 4 << 20, 9 << 20)]
-    public async Task Random_operations_on_a_chain_read_as_an_array_does_and_survive_reopening(int seed, int depth, int blockSize, int capacity)
+    [InlineData("vdi", 1, 1, 65536, 1000 * 512)]
+    [InlineData("vdi", 2, 2, 65536, 1000 * 512)]
+    [InlineData("vdi", 3, 4, 65536, 33 * 65536)]
+    [InlineData("vdi", 4, 3, 1 << 20, (5 << 20) + 512)]
+    [InlineData("vdi", 5, 8, 131072, 7 * 131072)]
+    [InlineData("vdi", 6, 2, 4 << 20, 9 << 20)]
+    [InlineData("vhd", 1, 1, 65536, 1000 * 512)]
+    [InlineData("vhd", 3, 4, 65536, 33 * 65536)]
+    [InlineData("vhd", 4, 3, 1 << 20, (5 << 20) + 512)]
+    [InlineData("vhd", 5, 8, 131072, 7 * 131072)]
+    [InlineData("vhd", 6, 2, 4 << 20, 9 << 20)]
+    [InlineData("vdi vhd", 7, 4, 65536, 33 * 65536)]
+    [InlineData("vhd vdi", 8, 4, 131072, 1000 * 512)]
+    public async Task Random_operations_on_a_chain_read_as_an_array_does_and_survive_reopening(
+        string formats, int seed, int depth, int blockSize, int capacity)
     {
         var random = new Random(seed);
         var provider = new MemoryProvider();
@@ -24,7 +32,7 @@ public sealed class ChainModelTests
         {
             // Every level has a block size of its own.
             var size = level % 2 == 0 ? blockSize : 65536;
-            var path = await TestChains.CreateAsync(provider, $"/d/L{level}.vdi", capacity, size, parent: parent);
+            var path = await TestChains.CreateAsync(provider, $"/d/L{level}.{formats.Split(' ')[level % formats.Split(' ').Length]}", capacity, size, parent: parent);
             for (var session = 0; session < 2; session++)
             {
                 await using var chain = await TestChains.OpenAsync(provider, path);
@@ -54,7 +62,7 @@ public sealed class ChainModelTests
     {
         var random = new Random(seed);
         return Random_operations_on_a_chain_read_as_an_array_does_and_survive_reopening(
-            seed, random.Next(1, 6), 65536 << random.Next(5), 512 * random.Next(1, 8000));
+            new[] { "vdi", "vhd", "vdi vhd", "vhd vdi" }[random.Next(4)], seed, random.Next(1, 6), 65536 << random.Next(5), 512 * random.Next(1, 8000));
     });
 
     [Theory]

@@ -8,20 +8,22 @@ namespace BlockMount.Core.Tests.Chain;
 /// <summary>Makes chains in a <see cref="MemoryProvider"/>.</summary>
 internal static class TestChains
 {
-    /// <summary>Creates <c>/d/L0.vdi</c> (or a child of <paramref name="parent"/>) and returns its path.</summary>
+    /// <summary>Creates an image of the format that its extension names, or a child of <paramref name="parent"/>, and returns its path.</summary>
     public static async Task<string> CreateAsync(
-        MemoryProvider provider, string path, long capacity, long blockSize = 1 << 20, string? variant = null, string? parent = null)
+        MemoryProvider provider, string path, long capacity, long? blockSize = 1 << 20, string? variant = null, string? parent = null)
     {
         ParentLink? link = null;
         if (parent is not null)
         {
-            var identity = await IdentifyAsync(provider, parent);
-            link = new ParentLink(identity.Uuid, identity.ModificationUuid, identity.ContentId, Path.GetFileName(parent));
+            link = (await IdentifyAsync(provider, parent)).ToLink() with { NameHint = Path.GetFileName(parent) };
         }
 
         await using var created = await provider.CreateAsync(path);
         await FormatRegistry.ByExtension(path)!.CreateAsync(
-            created, new ImageContext(provider), new ImageCreateOptions { Capacity = capacity, BlockSize = blockSize, Variant = variant, Parent = link }, default);
+            created,
+            new ImageContext(provider),
+            new ImageCreateOptions { Capacity = capacity, BlockSize = blockSize, Variant = variant, Parent = link, ParentPath = parent },
+            default);
         return path;
     }
 

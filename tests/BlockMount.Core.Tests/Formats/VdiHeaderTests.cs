@@ -189,7 +189,7 @@ public sealed class VdiHeaderTests
     [Fact]
     public async Task An_image_of_a_format_that_is_not_read_is_never_taken_for_a_raw_disk()
     {
-        foreach (var (mark, at) in new[] { ("conectix", 0), ("conectix", 8192 - 512), ("vhdxfile", 0), ("QFI\u00fb", 0) })
+        foreach (var (mark, at) in new[] { ("vhdxfile", 0), ("QFI\u00fb", 0), ("koly", 8192 - 512) })
         {
             var bytes = new byte[8192];
             System.Text.Encoding.Latin1.GetBytes(mark).CopyTo(bytes, at);

@@ -12,6 +12,8 @@ public sealed class RawFormat : ImageFormat
 
     public override bool CanHaveParent => false;
 
+    public override bool CanHaveComment => false;
+
     public override ValueTask<int> ProbeAsync(ByteStore store, CancellationToken cancellationToken) => new(1);
 
     public override ValueTask<ImageLinks?> ReadLinksAsync(ByteStore store, CancellationToken cancellationToken) => new(default(ImageLinks?));

@@ -13,6 +13,8 @@ public sealed class VmdkFormat : ImageFormat
 
     public override bool CanHaveParent => true;
 
+    public override bool CanLinkByContentId => true;
+
     public override async ValueTask<int> ProbeAsync(ByteStore store, CancellationToken cancellationToken)
     {
         var start = new byte[(int)Math.Min(64, store.Length)];

@@ -1,0 +1,70 @@
+using System.Buffers.Binary;
+using System.Text;
+using static BlockMount.Core.Formats.Vhd.VhdConstants;
+
+namespace BlockMount.Core.Formats.Vhd;
+
+/// <summary>A footer (or its copy at the start of the file) whose mark and checksum are right; its fields are not checked yet.</summary>
+internal sealed record VhdFooter
+{
+    /// <summary>The footer as stored, 512 bytes, so that what this program does not know survives a rewrite.</summary>
+    public required byte[] Bytes { get; init; }
+
+    public uint Features => U32(OffFeatures);
+
+    public uint Version => U32(OffVersion);
+
+    /// <summary>Byte offset of the dynamic header.</summary>
+    public ulong DataOffset => U64(OffDataOffset);
+
+    public uint TimeStamp => U32(OffTimeStamp);
+
+    /// <summary>Four letters of the program that made the image, such as <c>vbox</c> or <c>win</c>.</summary>
+    public string CreatorApplication =>
+        string.Concat(Encoding.Latin1.GetString(Bytes, OffCreatorApplication, 4).Select(static c => char.IsAsciiLetterOrDigit(c) ? c : ' ')).TrimEnd();
+
+    /// <summary>Size of the disk in bytes.</summary>
+    public ulong CurrentSize => U64(OffCurrentSize);
+
+    public DiskGeometry Geometry =>
+        new(BinaryPrimitives.ReadUInt16BigEndian(Bytes.AsSpan(OffCylinders)), Bytes[OffHeads], Bytes[OffSectorsPerTrack]);
+
+    public uint DiskType => U32(OffDiskType);
+
+    // Stored as the memory of a little-endian structure by VirtualBox, Hyper-V and libvhdi alike.
+    public Guid UniqueId => new(Bytes.AsSpan(OffUniqueId, 16));
+
+    public bool IsSavedState => Bytes[OffSavedState] != 0;
+
+    public static bool HasCookie(ReadOnlySpan<byte> bytes) => bytes.StartsWith(FooterCookie);
+
+    /// <summary>The footer in <paramref name="bytes"/> (512, or 511 of an old one); null when mark or checksum are wrong.</summary>
+    public static VhdFooter? TryRead(ReadOnlySpan<byte> bytes)
+    {
+        if (bytes.Length < OldFooterSize || !HasCookie(bytes) || !VhdChecksum.Holds(bytes, OffChecksum))
+        {
+            return null;
+        }
+
+        var whole = new byte[FooterSize];
+        bytes.CopyTo(whole);
+        return new VhdFooter { Bytes = whole };
+    }
+
+    /// <summary>Whether both describe the same disk: all but the time of the last change, the saved state and the creator.</summary>
+    public bool Agrees(VhdFooter other) =>
+        UniqueId == other.UniqueId && DiskType == other.DiskType && CurrentSize == other.CurrentSize && DataOffset == other.DataOffset
+        && Version == other.Version && Features == other.Features;
+
+    public VhdFooter WithTimeStamp(uint stamp)
+    {
+        var bytes = (byte[])Bytes.Clone();
+        BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(OffTimeStamp), stamp);
+        VhdChecksum.Put(bytes, OffChecksum);
+        return new VhdFooter { Bytes = bytes };
+    }
+
+    private uint U32(int at) => BinaryPrimitives.ReadUInt32BigEndian(Bytes.AsSpan(at));
+
+    private ulong U64(int at) => BinaryPrimitives.ReadUInt64BigEndian(Bytes.AsSpan(at));
+}

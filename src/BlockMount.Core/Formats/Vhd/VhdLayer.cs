@@ -1,0 +1,249 @@
+using System.Buffers.Binary;
+using System.Numerics;
+using BlockMount.Core.Storage;
+using static BlockMount.Core.Formats.Vhd.VhdConstants;
+
+namespace BlockMount.Core.Formats.Vhd;
+
+/// <summary>An open dynamic or differencing VHD. Durability order: VHD.md, "Writing".</summary>
+internal sealed class VhdLayer : ImageLayer
+{
+    private readonly ByteStore _store;
+    private readonly VhdStructure _structure;
+    private readonly VhdSparseHeader _header;
+    private readonly VhdTable _table;
+    private readonly VhdBitmaps _bitmaps;
+    private readonly IReadOnlyList<string> _parentPaths;
+    private readonly int _blockShift;
+    private readonly SemaphoreSlim _growth = new(1);
+    private VhdFooter _footer;
+    private uint _timeStamp;
+    private long _footerPosition;
+
+    public VhdLayer(ByteStore store, VhdStructure structure, VhdTable table, IReadOnlyList<string> parentPaths)
+        : base(store.Name, (long)structure.Footer.CurrentSize, structure.Sparse!.BlockSize, store.CanWrite)
+    {
+        _store = store;
+        _structure = structure;
+        _header = structure.Sparse;
+        _table = table;
+        _bitmaps = new VhdBitmaps(store, _header.BitmapSize, (int)_header.BlockSize, table.Count, Capacity);
+        _parentPaths = parentPaths;
+        _blockShift = BitOperations.Log2(_header.BlockSize);
+        _footer = structure.Footer;
+        _timeStamp = structure.TimeStamp;
+
+        // A lost footer comes back in the last sector of the file, where a session that was cut off had put it.
+        var last = structure.FooterPosition is { } found ? RoundUp(found) : (structure.FileLength - 1) / SectorSize * SectorSize;
+        _footerPosition = Math.Max(table.End, last);
+    }
+
+    public override ImageIdentity Identity => _structure.Identity with { ChangedAt = _timeStamp };
+
+    public override ParentLink? Parent => _structure.Parent;
+
+    public override IReadOnlyList<string> ParentPaths => _parentPaths;
+
+    public override ImageDescription Describe() => VhdDescription.Of(_store, _structure) with
+    {
+        BlockSize = _header.BlockSize,
+        Allocated = _table.Allocated * _header.BlockSize,
+        Identity = Identity,
+    };
+
+    public override ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken)
+    {
+        var index = (int)(offset >> _blockShift);
+        var place = _table[index];
+        var inBlock = offset & (_header.BlockSize - 1);
+        var run = _header.BlockSize - inBlock;
+        if (place == EntryFree)
+        {
+            while (run < length && _table[++index] == EntryFree)
+            {
+                run += _header.BlockSize;
+            }
+
+            return new(new BlockRun(RunKind.Parent, Math.Min(run, length)));
+        }
+
+        run = Math.Min(run, length);
+        return _bitmaps.IsFull(index)
+            ? new(new BlockRun(RunKind.Data, run, _store, ContentOf(place) + inBlock))
+            : ResolveInBlockAsync(index, place, inBlock, run, cancellationToken);
+    }
+
+    /// <summary>The first write of an opening sets a later time stamp, in the copy and in the footer.</summary>
+    public override async ValueTask BeginWritingAsync(CancellationToken cancellationToken)
+    {
+        var stamp = VhdTime.After(_timeStamp);
+        var footer = _structure.Footer.WithTimeStamp(stamp);
+
+        // Each is one sector: whichever of the two reaches the disk, the image opens.
+        await _store.WriteAsync(0, footer.Bytes, cancellationToken);
+        await _store.WriteAsync(_footerPosition, footer.Bytes, cancellationToken);
+        await _store.FlushAsync(cancellationToken);
+        _footer = footer;
+        _timeStamp = stamp;
+    }
+
+    public override async ValueTask<Reservation> ReserveAsync(long offset, CancellationToken cancellationToken)
+    {
+        var index = (int)(offset >> _blockShift);
+        var start = (long)index << _blockShift;
+        if (_table[index] is var place && place != EntryFree)
+        {
+            return await ReserveInBlockAsync(index, place, offset - start, cancellationToken);
+        }
+
+        place = _table.TakePlace(_store.Name);
+        try
+        {
+            await PreparePlaceAsync(place, cancellationToken);
+        }
+        catch
+        {
+            _table.ReturnPlace(place);
+            throw;
+        }
+
+        return new Reservation(start, Math.Min(_header.BlockSize, Capacity - start), _store, ContentOf(place), place);
+    }
+
+    public override void Commit(in Reservation reservation)
+    {
+        var index = (int)(reservation.Start >> _blockShift);
+        if (_table[index] == EntryFree)
+        {
+            _bitmaps.SetFull(index);
+            _table.Set(index, reservation.Token);
+        }
+        else
+        {
+            var first = (int)((reservation.Start & (_header.BlockSize - 1)) / SectorSize);
+            _bitmaps.SetPresent(index, first, (int)(RoundUp(reservation.Length) / SectorSize));
+        }
+    }
+
+    public override void Abandon(in Reservation reservation)
+    {
+        if (_table[(int)(reservation.Start >> _blockShift)] == EntryFree)
+        {
+            _table.ReturnPlace(reservation.Token);
+        }
+    }
+
+    /// <summary>The format has no marker for zeros.</summary>
+    public override bool TryMarkZero(long unitStart) => false;
+
+    public override async ValueTask FlushAsync(CancellationToken cancellationToken)
+    {
+        var entries = _table.TakeChanges();
+        var bitmaps = _bitmaps.TakeChanges();
+        await _store.FlushAsync(cancellationToken);
+        if (entries.Length == 0 && bitmaps.Length == 0)
+        {
+            return;
+        }
+
+        foreach (var (index, bits) in bitmaps)
+        {
+            await _store.WriteAsync((long)_table[index] * SectorSize, bits, cancellationToken);
+        }
+
+        await WriteEntriesAsync(entries, cancellationToken);
+        await _store.FlushAsync(cancellationToken);
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        await _store.DisposeAsync();
+        _growth.Dispose();
+    }
+
+    private static long RoundUp(long bytes) => (bytes + SectorSize - 1) / SectorSize * SectorSize;
+
+    private long ContentOf(uint place) => ((long)place * SectorSize) + _header.BitmapSize;
+
+    private async ValueTask<BlockRun> ResolveInBlockAsync(int index, uint place, long inBlock, long length, CancellationToken cancellationToken)
+    {
+        var content = ContentOf(place) + inBlock;
+        if (await _bitmaps.FindAsync(index, (long)place * SectorSize, cancellationToken) is not { } bits)
+        {
+            return new BlockRun(RunKind.Data, length, _store, content);
+        }
+
+        var sector = (int)(inBlock / SectorSize);
+        var end = (int)(RoundUp(inBlock + length) / SectorSize);
+        var (present, count) = VhdBitmaps.RunAt(bits, sector, end);
+        var run = Math.Min(length, ((long)(sector + count) * SectorSize) - inBlock);
+        return present ? new BlockRun(RunKind.Data, run, _store, content) : new BlockRun(RunKind.Parent, run);
+    }
+
+    /// <summary>Reserves the sectors in a row that an allocated block lacks; their space may hold anything, so it is made zero.</summary>
+    private async ValueTask<Reservation> ReserveInBlockAsync(int index, uint place, long inBlock, CancellationToken cancellationToken)
+    {
+        var bits = await _bitmaps.FindAsync(index, (long)place * SectorSize, cancellationToken)
+            ?? throw new InvalidOperationException("Only missing sectors are reserved.");
+        var sector = (int)(inBlock / SectorSize);
+        var first = VhdBitmaps.FirstMissing(bits, sector);
+        var count = VhdBitmaps.RunAt(bits, first, (int)(_header.BlockSize / SectorSize)).Count;
+        var start = ((long)index << _blockShift) + ((long)first * SectorSize);
+        var reservation = new Reservation(
+            start, Math.Min((long)count * SectorSize, Capacity - start), _store, ContentOf(place) + ((long)first * SectorSize), place);
+        await _store.ZeroAsync(reservation.StoreOffset, reservation.Length, keepAllocated: false, cancellationToken);
+        return reservation;
+    }
+
+    /// <summary>Moves the footer behind the place if it must, then makes the place a full bitmap and zeros.</summary>
+    private async ValueTask PreparePlaceAsync(uint place, CancellationToken cancellationToken)
+    {
+        var start = (long)place * SectorSize;
+        var end = start + _header.Stride;
+
+        // One at a time: two callers must not put the footer in each other's place.
+        await _growth.WaitAsync(cancellationToken);
+        try
+        {
+            // The new footer comes first and makes the file longer, so that the last sector of the file never holds disk content,
+            // which could look like a footer. Until it is durable the copy at the start of the file stands in for it.
+            var oldLength = _store.Length;
+            if (_footerPosition < end)
+            {
+                await _store.WriteAsync(end, _footer.Bytes, cancellationToken);
+                _footerPosition = end;
+            }
+
+            // The old footer, and bytes of an allocation that never became durable.
+            var stale = Math.Min(end, oldLength) - start;
+            if (stale > 0)
+            {
+                await _store.ZeroAsync(start, stale, keepAllocated: false, cancellationToken);
+            }
+
+            await _store.WriteAsync(start, VhdBitmaps.AllPresent(_header.BitmapSize, (int)_header.BlockSize), cancellationToken);
+        }
+        finally
+        {
+            _growth.Release();
+        }
+    }
+
+    private async ValueTask WriteEntriesAsync(KeyValuePair<int, uint>[] changes, CancellationToken cancellationToken)
+    {
+        var bytes = new byte[4 * changes.Length];
+        for (var first = 0; first < changes.Length;)
+        {
+            var count = 0;
+            do
+            {
+                BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(4 * count), changes[first + count].Value);
+                count++;
+            }
+            while (first + count < changes.Length && changes[first + count].Key == changes[first].Key + count);
+
+            await _store.WriteAsync(_header.TableOffset + (4L * changes[first].Key), bytes.AsMemory(0, 4 * count), cancellationToken);
+            first += count;
+        }
+    }
+}

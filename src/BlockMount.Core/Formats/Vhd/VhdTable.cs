@@ -1,0 +1,172 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using BlockMount.Core.Errors;
+using BlockMount.Core.Storage;
+using static BlockMount.Core.Formats.Vhd.VhdConstants;
+
+namespace BlockMount.Core.Formats.Vhd;
+
+/// <summary>
+/// The block table in memory: for every block the sector of the file where its bitmap starts. Reading an entry takes no lock; changes
+/// are made under the table's own lock and wait, as pairs of index and value, for the flush that makes them durable.
+/// </summary>
+internal sealed class VhdTable
+{
+    private const int LoadPiece = 1 << 20;
+
+    private readonly uint[] _entries;
+    private readonly Lock _lock = new();
+    private readonly Stack<uint> _returned = new();
+    private readonly long _stride;
+    private Dictionary<int, uint> _pending = [];
+    private long _allocated;
+    private long _end;
+
+    private VhdTable(uint[] entries, long stride)
+    {
+        _entries = entries;
+        _stride = stride;
+    }
+
+    /// <summary>Number of blocks that have a place.</summary>
+    public long Allocated => Volatile.Read(ref _allocated);
+
+    /// <summary>Byte offset behind everything the file needs, a multiple of a sector: where the next block goes.</summary>
+    public long End => Volatile.Read(ref _end);
+
+    public uint this[int index] => Volatile.Read(ref _entries[index]);
+
+    public int Count => _entries.Length;
+
+    /// <summary>Reads and checks the whole table.</summary>
+    /// <exception cref="DiskException">An entry names a place outside the file's content, in its header or table, or in another block.</exception>
+    public static async ValueTask<VhdTable> LoadAsync(ByteStore store, VhdStructure structure, CancellationToken cancellationToken)
+    {
+        var header = structure.Sparse!;
+        var entries = GC.AllocateUninitializedArray<uint>((int)header.TableEntries);
+        var piece = new byte[(int)Math.Min(LoadPiece, 4L * entries.Length)];
+        for (var done = 0; done < entries.Length;)
+        {
+            var count = Math.Min(piece.Length / 4, entries.Length - done);
+            await store.ReadAsync(header.TableOffset + (4L * done), piece.AsMemory(0, count * 4), cancellationToken);
+            MemoryMarshal.Cast<byte, uint>(piece.AsSpan(0, count * 4)).CopyTo(entries.AsSpan(done));
+            done += count;
+        }
+
+        if (BitConverter.IsLittleEndian)
+        {
+            BinaryPrimitives.ReverseEndianness(entries, entries);
+        }
+
+        var table = new VhdTable(entries, header.Stride);
+        table.CheckAll(store.Name, structure, header);
+        return table;
+    }
+
+    /// <summary>Takes the place, as a sector, of a new block.</summary>
+    /// <exception cref="DiskException"><see cref="ErrorKind.NoSpace"/>: sector numbers have 32 bits, so a file ends at 2 TiB.</exception>
+    public uint TakePlace(string name)
+    {
+        lock (_lock)
+        {
+            if (_returned.TryPop(out var place))
+            {
+                return place;
+            }
+
+            var sector = _end / SectorSize;
+            if (sector >= EntryFree)
+            {
+                throw new DiskException(ErrorKind.NoSpace, $"{name}: a VHD file cannot grow past {(long)EntryFree * SectorSize} bytes.") { Path = name };
+            }
+
+            Volatile.Write(ref _end, _end + _stride);
+            return (uint)sector;
+        }
+    }
+
+    /// <summary>Gives a place back that no entry ever named.</summary>
+    public void ReturnPlace(uint place)
+    {
+        lock (_lock)
+        {
+            _returned.Push(place);
+        }
+    }
+
+    /// <summary>Gives a free block its place, for readers at once, and in the file with the next flush.</summary>
+    public void Set(int index, uint place)
+    {
+        lock (_lock)
+        {
+            Volatile.Write(ref _entries[index], place);
+            _pending[index] = place;
+            _allocated++;
+        }
+    }
+
+    /// <summary>Takes the changes made so far, in table order.</summary>
+    public KeyValuePair<int, uint>[] TakeChanges()
+    {
+        Dictionary<int, uint> taken;
+        lock (_lock)
+        {
+            if (_pending.Count == 0)
+            {
+                return [];
+            }
+
+            taken = _pending;
+            _pending = [];
+        }
+
+        var changes = taken.ToArray();
+        Array.Sort(changes, static (a, b) => a.Key.CompareTo(b.Key));
+        return changes;
+    }
+
+    private void CheckAll(string name, VhdStructure structure, VhdSparseHeader header)
+    {
+        var indexes = Enumerable.Range(0, _entries.Length).Where(i => _entries[i] != EntryFree).ToArray();
+        var size = (long)structure.Footer.CurrentSize;
+        var last = (size - 1) / header.BlockSize;
+        foreach (var i in indexes)
+        {
+            var start = (long)_entries[i] * SectorSize;
+
+            // The last block of the disk may be cut off behind the disk's end.
+            var needed = start + header.BitmapSize + (i == last ? size - (last * header.BlockSize) : header.BlockSize);
+            if (needed > structure.ContentEnd)
+            {
+                throw Bad(i, $"a block that ends at {needed}, past the end of the file's content at {structure.ContentEnd}.");
+            }
+
+            var end = start + _stride;
+            if (start < FooterSize || Overlaps(start, end, header.Position, header.Position + DynamicHeaderSize) || Overlaps(start, end, header.TableOffset, header.TableEnd))
+            {
+                throw Bad(i, $"a block from {start} to {end}, across the image's own header or table.");
+            }
+        }
+
+        var places = indexes.Select(i => _entries[i]).ToArray();
+        Array.Sort(places, indexes);
+        for (var i = 1; i < places.Length; i++)
+        {
+            if ((long)(places[i] - places[i - 1]) * SectorSize < _stride)
+            {
+                throw DiskErrors.Corrupt(
+                    name, $"VHD block table entries {indexes[i - 1]} (sector {places[i - 1]}) and {indexes[i]} (sector {places[i]}) share file space; a block takes {_stride} bytes.");
+            }
+        }
+
+        _allocated = places.Length;
+        var used = places.Length == 0 ? 0 : (places[^1] * (long)SectorSize) + _stride;
+        var locators = structure.Parent is null ? 0 : header.Locators.Select(static l => l.End).Where(e => e <= structure.ContentEnd).DefaultIfEmpty(0).Max();
+        used = Math.Max(Math.Max(used, locators), Math.Max(header.TableEnd, header.Position + DynamicHeaderSize));
+        _end = (used + SectorSize - 1) / SectorSize * SectorSize;
+
+        DiskException Bad(int index, string what) => DiskErrors.Corrupt(name, $"VHD block table entry {index} is {_entries[index]}, {what}");
+    }
+
+    private static bool Overlaps(long start, long end, long from, long to) => start < to && from < end;
+}

@@ -1,0 +1,167 @@
+using System.Text.Json;
+using BlockMount.TestSupport;
+
+namespace BlockMount.Host.Tests;
+
+/// <summary>VHDs of VirtualBox, qemu and ours, through the program and through other readers.</summary>
+public sealed class VhdTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public static TheoryData<string> Vhds => new(Samples.All.Where(s => s.Format == "VHD").Select(s => s.File));
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [MemberData(nameof(Vhds))]
+    public async Task A_virtualbox_image_streams_as_virtualbox_shows_it(string file)
+    {
+        var expected = Samples.All.Single(s => s.File == file).Sha256;
+
+        Assert.Equal(expected, await Blockmount.Sha256OfAsync($"{Blockmount.Program} convert {Samples.PathOf(file)} -"));
+    }
+
+    [Theory]
+    [InlineData("subformat=dynamic,force_size=on", 8 << 20)]
+    [InlineData("subformat=fixed,force_size=on", 8 << 20)]
+    [InlineData("subformat=dynamic,force_size=on", (5 << 20) + 512)]
+    [InlineData("subformat=fixed,force_size=on", (5 << 20) + 512)]
+    [InlineData("subformat=dynamic", 8 << 20)]
+    public async Task A_vhd_made_by_qemu_reads_exactly(string options, int size)
+    {
+        Peer.Require("qemu-img", "qemu-utils");
+        var raw = await RandomDiskAsync("disk.raw", size);
+        await Peer.RunOkAsync("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", options, raw, _folder["disk.vhd"]);
+        await Blockmount.OkAsync("convert", _folder["disk.vhd"], _folder["back.raw"]);
+
+        // Without force_size qemu rounds the size up to whole cylinders.
+        await Peer.RunOkAsync("qemu-img", "compare", "-f", "raw", "-F", "raw", raw, _folder["back.raw"]);
+        Assert.Equal(await SizeInQemuAsync(), new FileInfo(_folder["back.raw"]).Length);
+    }
+
+    [Theory]
+    [InlineData("dynamic", 8 << 20, null)]
+    [InlineData("fixed", 8 << 20, null)]
+    [InlineData("dynamic", (5 << 20) + 512, null)]
+    [InlineData("fixed", (5 << 20) + 512, null)]
+    [InlineData("dynamic", 8 << 20, "512K")]
+    public async Task A_vhd_made_here_compares_equal_in_qemu_to_the_last_sector(string variant, int size, string? blockSize)
+    {
+        Peer.Require("qemu-img", "qemu-utils");
+        var raw = await RandomDiskAsync("disk.raw", size);
+        string[] block = blockSize is null ? [] : ["--block-size", blockSize];
+        await Blockmount.OkAsync(["convert", "--variant", variant, .. block, raw, _folder["disk.vhd"]]);
+
+        await Peer.RunOkAsync("qemu-img", "compare", "-f", "raw", "-F", "vpc", raw, _folder["disk.vhd"]);
+        Assert.Equal(size, await SizeInQemuAsync());
+    }
+
+    [Fact]
+    public async Task After_writes_zeroes_and_trims_by_qemu_io_through_the_server_the_image_reads_as_written_in_qemu_and_here()
+    {
+        Peer.Require("qemu-io", "qemu-utils");
+        await Blockmount.OkAsync("create", _folder["disk.vhd"], "--size", "64M");
+        string[] reads = ["-c", "read -P 1 0 1M", "-c", "read -P 0 1M 1M", "-c", "read -P 2 10M 64k", "-c", "read -P 3 63M 1M", "-c", "read -P 4 21M 512", "-c", "read -P 0 30M 2M"];
+        await using (var server = await Server.StartAsync(_folder["s.sock"], _folder["disk.vhd"]))
+        {
+            await Peer.RunOkAsync(
+                "qemu-io", "-f", "raw", "-c", "write -P 1 0 3M", "-c", "write -P 2 10M 64k", "-c", "write -z 1M 1M", "-c", "discard 2M 1M", "-c", "write -P 3 63M 1M",
+                "-c", "write -z 20M 8M", "-c", "write -P 4 21M 512", "-c", "flush", server.Uri);
+            await Peer.RunOkAsync("qemu-io", [.. reads, "-f", "raw", server.Uri]);
+            Assert.Equal(0, await server.StopAsync());
+        }
+
+        await Peer.RunOkAsync("qemu-io", [.. reads, "-f", "vpc", _folder["disk.vhd"]]);
+
+        // And on from there: what qemu adds to our image is read here.
+        await Peer.RunOkAsync("qemu-io", "-f", "vpc", "-c", "write -P 5 40M 3M", "-c", "flush", _folder["disk.vhd"]);
+        await Blockmount.OkAsync("convert", _folder["disk.vhd"], _folder["back.raw"]);
+        await Peer.RunOkAsync("qemu-io", [.. reads, "-c", "read -P 5 40M 3M", "-f", "raw", _folder["back.raw"]]);
+    }
+
+    [Fact]
+    public async Task A_chain_made_here_is_read_by_libvhdi_with_its_parent()
+    {
+        Peer.Require("vhdimount", "libvhdi-utils");
+        Peer.RequireFuse();
+        var raw = await RandomDiskAsync("disk.raw", 8 << 20);
+        await Blockmount.OkAsync("convert", raw, _folder["base.vhd"]);
+        await Blockmount.OkAsync("create", _folder["leaf.vhd"], "--parent", _folder["base.vhd"]);
+        Peer.Require("qemu-io", "qemu-utils");
+        await using (var server = await Server.StartAsync(_folder["s.sock"], _folder["leaf.vhd"]))
+        {
+            await Peer.RunOkAsync("qemu-io", "-f", "raw", "-c", "write -P 7 3000k 1500", "-c", "write -P 8 6M 512k", "-c", "write -z 4M 64k", "-c", "flush", server.Uri);
+            Assert.Equal(0, await server.StopAsync());
+        }
+
+        var here = await Blockmount.Sha256OfAsync($"{Blockmount.Program} convert {_folder["leaf.vhd"]} -");
+        Directory.CreateDirectory(_folder["mnt"]);
+        await Peer.RunOkAsync("vhdimount", _folder["leaf.vhd"], _folder["mnt"]);
+        try
+        {
+            // libvhdi shows the images of a chain base first.
+            var last = Directory.GetFiles(_folder["mnt"]).Order(StringComparer.Ordinal).Last();
+            Assert.Equal(here, await Blockmount.Sha256OfAsync($"cat {last}"));
+        }
+        finally
+        {
+            await Peer.RunOkAsync("umount", _folder["mnt"]);
+        }
+    }
+
+    [Fact]
+    public async Task Info_shows_variant_links_geometry_and_a_lost_footer()
+    {
+        await Blockmount.OkAsync("create", _folder["base.vhd"], "--size", "8M");
+        await Blockmount.OkAsync("create", _folder["leaf.vhd"], "--parent", _folder["base.vhd"]);
+        await using (var file = File.Open(_folder["leaf.vhd"], FileMode.Open))
+        {
+            file.SetLength(file.Length - 512);
+        }
+
+        using var info = JsonDocument.Parse(await Blockmount.OkAsync("info", "--json", _folder["leaf.vhd"]));
+
+        var images = info.RootElement.GetProperty("images");
+        Assert.Equal(["dynamic", "differencing"], images.EnumerateArray().Select(i => i.GetProperty("variant").GetString()));
+        Assert.Equal(images[0].GetProperty("uuid").GetString(), images[1].GetProperty("parent_uuid").GetString());
+        Assert.True(images[1].GetProperty("links_ok").GetBoolean());
+        Assert.Equal(2 << 20, images[1].GetProperty("block_size").GetInt64());
+        Assert.Equal("footer_lost", Assert.Single(info.RootElement.GetProperty("diagnostics").EnumerateArray()).GetProperty("code").GetString());
+    }
+
+    [Fact]
+    public async Task A_vdi_with_a_comment_converts_and_one_layer_of_a_vhd_chain_is_copied_with_its_link()
+    {
+        await Blockmount.OkAsync("create", _folder["old.vdi"], "--size", "8M", "--comment", "from before");
+        await Blockmount.OkAsync("convert", _folder["old.vdi"], _folder["base.vhd"]);
+        await Blockmount.OkAsync("create", _folder["leaf.vhd"], "--parent", _folder["base.vhd"]);
+        await Blockmount.OkAsync("convert", "--keep-parent", _folder["leaf.vhd"], _folder["copy.vhd"]);
+        await Blockmount.OkAsync("convert", "--keep-parent", _folder["leaf.vhd"], _folder["copy.vdi"]);
+
+        foreach (var copy in new[] { "copy.vhd", "copy.vdi" })
+        {
+            using var info = JsonDocument.Parse(await Blockmount.OkAsync("info", "--json", _folder[copy]));
+            Assert.Equal(2, info.RootElement.GetProperty("images").GetArrayLength());
+        }
+    }
+
+    /// <summary>The format is named: qemu takes a fixed VHD for a raw disk.</summary>
+    private async Task<long> SizeInQemuAsync()
+    {
+        using var info = JsonDocument.Parse(await Peer.RunOkAsync("qemu-img", "info", "--output=json", "-f", "vpc", _folder["disk.vhd"]));
+        return info.RootElement.GetProperty("virtual-size").GetInt64();
+    }
+
+    private async Task<string> RandomDiskAsync(string name, int size)
+    {
+        var bytes = new byte[size];
+        new Random(size).NextBytes(bytes);
+        for (var at = 0; at + (1 << 20) <= size; at += 3 << 20)
+        {
+            bytes.AsSpan(at, 1 << 20).Clear();
+        }
+
+        await File.WriteAllBytesAsync(_folder[name], bytes);
+        return _folder[name];
+    }
+}

@@ -241,6 +241,35 @@ public sealed class VhdChainTests
     }
 
     [Theory]
+    [InlineData(512, 3 * Block)]
+    [InlineData(511, 3 * Block)]
+    [InlineData(512, (3 * Block) + 100)]
+    public async Task A_fixed_image_is_written_in_place_and_of_its_footer_only_time_stamp_and_checksum_change(int footerLength, int size)
+    {
+        var model = TestChains.RandomBytes(new Random(1), size);
+        var before = new VhdBuilder { Type = 2, DiskSize = (ulong)size, FooterLength = footerLength }.Build(model);
+        _provider["/d/fixed.vhd"] = before;
+        await using (var chain = await TestChains.OpenAsync(_provider, "/d/fixed.vhd"))
+        {
+            var data = TestChains.RandomBytes(new Random(2), 3000);
+            data.CopyTo(model, size - 3000);
+            await chain.WriteAsync(size - 3000, data);
+            await chain.ZeroAsync(100, 70000);
+            model.AsSpan(100, 70000).Clear();
+            await chain.FlushAsync();
+        }
+
+        var after = _provider["/d/fixed.vhd"];
+        Assert.Equal(before.Length, after.Length);
+        Assert.Equal(model, after[..size]);
+        var changed = Enumerable.Range(0, footerLength).Where(i => before[size + i] != after[size + i]).ToArray();
+        Assert.All(changed, static i => Assert.True(i is (>= 24 and < 28) or (>= 64 and < 68), $"byte {i}"));
+        Assert.Equal(footerLength == 512 && size % 512 == 0, changed.Length > 0);
+        await using var again = await TestChains.OpenAsync(_provider, "/d/fixed.vhd", readOnly: true);
+        Assert.Equal(model, await TestChains.ReadAllAsync(again));
+    }
+
+    [Theory]
     [InlineData(0, null, null, "")]
     [InlineData(513, null, null, "")]
     [InlineData((2040L << 30) + 512, null, null, "")]

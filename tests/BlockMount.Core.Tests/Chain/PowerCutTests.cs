@@ -80,11 +80,13 @@ public sealed class PowerCutTests
         return run;
     }
 
-    [Fact]
-    public async Task After_a_crash_the_next_session_reuses_the_lost_space_and_shows_no_stale_bytes()
+    [Theory]
+    [InlineData("vdi")]
+    [InlineData("vhd")]
+    public async Task After_a_crash_the_next_session_reuses_the_lost_space_and_shows_no_stale_bytes(string format)
     {
         var provider = new MemoryProvider();
-        var path = await TestChains.CreateAsync(provider, "/d/leaf.vdi", Capacity, 65536);
+        var path = await TestChains.CreateAsync(provider, $"/d/leaf.{format}", Capacity, 65536);
         var store = new RecordingStore(path, provider[path]);
         provider.Wrap = _ => store;
         await using (var chain = await TestChains.OpenAsync(provider, path))
@@ -98,6 +100,7 @@ public sealed class PowerCutTests
         // Content written, table entries not: both slots are lost, with their bytes still in the file.
         provider.Wrap = static s => s;
         provider[path] = PowerCut.Replay(store, store.Operations.Count, static (_, _) => true);
+        var length = provider[path].Length;
         await using (var chain = await TestChains.OpenAsync(provider, path))
         {
             await chain.WriteAsync(5 * 65536, new byte[] { 1, 2, 3 });
@@ -108,6 +111,7 @@ public sealed class PowerCutTests
             Assert.False(block.AsSpan(3).ContainsAnyExcept((byte)0));
         }
 
+        Assert.Equal(length, provider[path].Length);
         await using var again = await TestChains.OpenAsync(provider, path, readOnly: true);
         Assert.Equal(65536, again.Layers[0].Describe().Allocated);
         Assert.Empty(again.Layers[0].Describe().Diagnostics);

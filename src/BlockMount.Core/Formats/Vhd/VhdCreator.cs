@@ -66,7 +66,7 @@ internal static class VhdCreator
         BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(OffDataOffset), type == TypeFixed ? NoOffset : FooterSize);
         Put(bytes, OffTimeStamp, VhdTime.Now());
 
-        // qemu and libvhdi take the disk size from the rounded geometry unless a program they know made the image.
+        // qemu takes the disk size from the rounded geometry unless a program that it knows made the image.
         "win "u8.CopyTo(bytes.AsSpan(OffCreatorApplication));
         Put(bytes, OffCreatorVersion, 0x000A0000);
         "Wi2k"u8.CopyTo(bytes.AsSpan(OffCreatorHost));

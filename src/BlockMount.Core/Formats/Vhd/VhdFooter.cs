@@ -31,7 +31,7 @@ internal sealed record VhdFooter
 
     public uint DiskType => U32(OffDiskType);
 
-    // Stored as the memory of a little-endian structure by VirtualBox, Hyper-V and libvhdi alike.
+    // Stored as the memory of a little-endian structure, as VirtualBox does.
     public Guid UniqueId => new(Bytes.AsSpan(OffUniqueId, 16));
 
     public bool IsSavedState => Bytes[OffSavedState] != 0;

@@ -75,8 +75,8 @@ internal static class VhdLocators
     };
 
     /// <summary>
-    /// The locators of a new image: <c>W2ku</c> with the absolute path and <c>W2ru</c> with the path from the image's own folder, as
-    /// VirtualBox and Hyper-V write them. Only these, since VirtualBox cannot rewrite an image that has others.
+    /// The locators of a new image: <c>W2ku</c> with the absolute path and <c>W2ru</c> with the path from the image's own folder, the
+    /// latter with backslashes for Windows. Only these, since VirtualBox cannot rewrite an image that has others.
     /// </summary>
     public static IReadOnlyList<(uint Code, byte[] Text)> For(string imagePath, string parentPath)
     {

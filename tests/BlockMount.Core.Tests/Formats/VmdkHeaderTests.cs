@@ -155,6 +155,88 @@ public sealed class VmdkHeaderTests
         await chain.ReadAsync(0, new byte[Grain]);
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(16)]
+    public async Task An_esx_copy_on_write_extent_reads_over_its_parent_and_is_not_written(int grainSectors)
+    {
+        // One directory entry, one table of 4096 entries (32 sectors) at sector 5, grains behind it.
+        var file = new byte[(37 + (3 * grainSectors)) * 512];
+        foreach (var (at, value) in new[] { (0, 0x44574F43), (4, 1), (8, 3), (12, 1600), (16, grainSectors), (20, 4), (24, 1), (4 * 512, 5), ((5 * 512) + (4 * 7), 37), ((5 * 512) + (4 * 8), 37 + grainSectors) })
+        {
+            BitConverter.GetBytes(value).CopyTo(file, at);
+        }
+
+        var content = TestChains.RandomBytes(new Random(1), 2 * grainSectors * 512);
+        content.CopyTo(file, 37 * 512);
+        var model = TestChains.RandomBytes(new Random(2), 1600 * 512);
+        await TestChains.CreateAsync(_provider, "/d/base.vmdk", model.Length, 65536);
+        await using (var chain = await TestChains.OpenAsync(_provider, "/d/base.vmdk"))
+        {
+            await chain.WriteAsync(0, model);
+            await chain.FlushAsync();
+        }
+
+        var parent = await TestChains.IdentifyAsync(_provider, "/d/base.vmdk");
+        _provider["/d/leaf-delta.vmdk"] = file;
+        _provider["/d/leaf.vmdk"] = System.Text.Encoding.ASCII.GetBytes(
+            $"# Disk DescriptorFile\nversion=1\nCID=1\nparentCID={parent.ContentId:x8}\ncreateType=\"vmfsSparse\"\nparentFileNameHint=\"base.vmdk\"\nRW 1600 VMFSSPARSE \"leaf-delta.vmdk\"\n");
+        content.CopyTo(model, 7 * grainSectors * 512);
+
+        await using (var chain = await TestChains.OpenAsync(_provider, "/d/leaf.vmdk", readOnly: true))
+        {
+            Assert.Equal(model, await TestChains.ReadAllAsync(chain));
+        }
+
+        var error = await Assert.ThrowsAsync<DiskException>(async () => await TestChains.OpenAsync(_provider, "/d/leaf.vmdk"));
+        Assert.Equal(ErrorKind.UnsupportedFeature, error.Kind);
+        Assert.Contains("COWD", error.Message, StringComparison.Ordinal);
+        var alone = await Assert.ThrowsAsync<DiskException>(async () => await TestChains.OpenAsync(_provider, "/d/leaf-delta.vmdk", readOnly: true));
+        Assert.Contains("open the descriptor file", alone.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(1600, 1600, true)]
+    [InlineData(1599, 1600, false)]
+    public async Task Sparse_extents_that_do_not_meet_at_a_grain_are_read_exactly_and_not_written(int first, int second, bool writable)
+    {
+        var model = new byte[(first + second) * 512];
+        foreach (var (name, start, sectors) in new[] { ("a", 0, first), ("b", first, second) })
+        {
+            var builder = new VmdkBuilder { Embedded = false, Capacity = 1600 };
+            for (var i = 0; i < 100; i += 3)
+            {
+                builder.Grains.Add((i, TestChains.RandomBytes(new Random(start + i), Grain)));
+                var at = i * Grain;
+                builder.Grains[^1].Content.AsSpan(0, Math.Min(Grain, (sectors * 512) - at)).CopyTo(model.AsSpan((start * 512) + at));
+            }
+
+            _provider[$"/d/{name}.vmdk"] = builder.Build();
+        }
+
+        _provider["/d/x.vmdk"] = System.Text.Encoding.ASCII.GetBytes($"# Disk DescriptorFile\nversion=1\nRW {first} SPARSE \"a.vmdk\"\nRW {second} SPARSE \"b.vmdk\"\n");
+        await using (var chain = await TestChains.OpenAsync(_provider, "/d/x.vmdk", readOnly: true))
+        {
+            Assert.Equal(model, await TestChains.ReadAllAsync(chain));
+        }
+
+        if (writable)
+        {
+            await using var chain = await TestChains.OpenAsync(_provider, "/d/x.vmdk");
+            for (var i = 0; i < 100; i++)
+            {
+                await ChainModelTests.StepAsync(new Random(i), chain, model, Grain);
+            }
+
+            Assert.Equal(model, await TestChains.ReadAllAsync(chain));
+        }
+        else
+        {
+            var error = await Assert.ThrowsAsync<DiskException>(async () => await TestChains.OpenAsync(_provider, "/d/x.vmdk"));
+            Assert.Contains("multiples of one grain size", error.Message, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task A_zeroed_grain_hides_the_parent_and_the_number_1_is_an_error_without_the_flag()
     {

@@ -1,0 +1,92 @@
+using System.Text.Json;
+using BlockMount.TestSupport;
+
+namespace BlockMount.Host.Tests;
+
+/// <summary>The files of a VMDK on a real host: what a descriptor may and may not reach, locks, and what is left behind.</summary>
+public sealed class VmdkExtentTests : IDisposable
+{
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData("link.vmdk", 2)]
+    [InlineData("/dev/zero", 4)]
+    [InlineData("/dev/zero", 2, "--allow-path", "/dev")]
+    [InlineData("fifo", 2)]
+    [InlineData("sub/a.vmdk", 4)]
+    [InlineData("../a.vmdk", 4)]
+    public async Task A_descriptor_reaches_no_link_device_pipe_or_other_folder(string name, int code, params string[] options)
+    {
+        Directory.CreateDirectory(_folder["sub"]);
+        await File.WriteAllBytesAsync(_folder["sub/a.vmdk"], new byte[512]);
+        File.CreateSymbolicLink(_folder["link.vmdk"], _folder["sub/a.vmdk"]);
+        await Peer.RunOkAsync("/usr/bin/mkfifo", _folder["fifo"]);
+        await File.WriteAllTextAsync(_folder["disk.vmdk"], $"# Disk DescriptorFile\nversion=1\nRW 1 FLAT \"{name}\" 0\n");
+
+        var error = await Blockmount.FailsAsync(code, ["convert", .. options, _folder["disk.vmdk"], "-"]);
+
+        Assert.Contains(name.Split('/')[^1], error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_extent_that_somebody_writes_to_is_busy()
+    {
+        await Blockmount.OkAsync("create", _folder["disk.vmdk"], "--size", "4M", "--variant", "fixed");
+        File.Copy(_folder["disk.vmdk"], _folder["other.vmdk"]);
+        await using var server = await Server.StartAsync(_folder["s.sock"], _folder["disk.vmdk"]);
+
+        var error = await Blockmount.FailsAsync(4, "convert", _folder["other.vmdk"], "-");
+
+        Assert.Contains("disk-flat.vmdk", error, StringComparison.Ordinal);
+        Assert.Equal(0, await server.StopAsync());
+        await Blockmount.OkAsync("convert", _folder["other.vmdk"], _folder["out.raw"]);
+    }
+
+    [Fact]
+    public async Task A_failed_conversion_leaves_neither_descriptor_nor_extents()
+    {
+        await Blockmount.OkAsync("create", _folder["stream.raw"], "--size", "1M");
+        await File.WriteAllBytesAsync(_folder["disk-f001.vmdk"], [1]);
+
+        await Blockmount.FailsAsync(1, "convert", "--variant", "split2g-fixed", _folder["stream.raw"], _folder["disk.vmdk"]);
+
+        Assert.False(File.Exists(_folder["disk.vmdk"]));
+        Assert.Equal(1, new FileInfo(_folder["disk-f001.vmdk"]).Length);
+    }
+
+    [Fact]
+    public async Task A_differencing_vmdk_made_here_on_a_base_of_qemus_is_a_chain_for_qemu_too()
+    {
+        Peer.Require("qemu-img", "qemu-utils");
+        await Peer.RunOkAsync("qemu-img", "create", "-f", "vmdk", _folder["base.vmdk"], "16M");
+        await Peer.RunOkAsync("qemu-io", "-f", "vmdk", "-c", "write -P 1 0 4M", _folder["base.vmdk"]);
+        await Blockmount.OkAsync("create", _folder["leaf.vmdk"], "--parent", _folder["base.vmdk"]);
+        await using (var server = await Server.StartAsync(_folder["s.sock"], _folder["leaf.vmdk"]))
+        {
+            await Peer.RunOkAsync("qemu-io", "-f", "raw", "-c", "write -P 2 1M 512", "-c", "write -z 2M 1M", "-c", "flush", server.Uri);
+            Assert.Equal(0, await server.StopAsync());
+        }
+
+        await Peer.RunOkAsync(
+            "qemu-io", "-r", "-f", "vmdk", "-c", "read -P 1 0 1M", "-c", "read -P 2 1M 512", "-c", "read -P 1 1049088 1047552", "-c", "read -P 0 2M 1M", "-c", "read -P 1 3M 1M", _folder["leaf.vmdk"]);
+        using var info = JsonDocument.Parse(await Blockmount.OkAsync("info", "--json", _folder["leaf.vmdk"]));
+        var images = info.RootElement.GetProperty("images");
+        Assert.Equal(2, images.GetArrayLength());
+        Assert.All(images.EnumerateArray(), i => Assert.True(i.GetProperty("links_ok").GetBoolean()));
+        Assert.Equal("differencing", images[1].GetProperty("variant").GetString());
+    }
+
+    [Fact]
+    public async Task Vmdkinfo_reads_the_images_made_here()
+    {
+        Peer.Require("vmdkinfo", "libvmdk-utils");
+        foreach (var variant in new[] { "dynamic", "fixed", "split2g", "split2g-fixed" })
+        {
+            await Blockmount.OkAsync("create", _folder[variant + ".vmdk"], "--size", "48M", "--variant", variant);
+            var text = await Peer.RunOkAsync("vmdkinfo", _folder[variant + ".vmdk"]);
+            Assert.Contains("50331648 bytes", text, StringComparison.Ordinal);
+        }
+    }
+}

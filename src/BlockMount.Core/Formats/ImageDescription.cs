@@ -59,7 +59,7 @@ public sealed record ImageDescription
     /// <summary>Name of the format, such as <c>vdi</c>.</summary>
     public required string Format { get; init; }
 
-    /// <summary><c>dynamic</c>, <c>fixed</c> or <c>differencing</c>.</summary>
+    /// <summary><c>differencing</c>, or the name that <c>create --variant</c> takes, such as <c>dynamic</c>.</summary>
     public required string Variant { get; init; }
 
     /// <summary>Version as the format writes it, or null.</summary>

@@ -9,7 +9,7 @@ public sealed record ImageCreateOptions
     /// <summary>Size of the disk in bytes.</summary>
     public required long Capacity { get; init; }
 
-    /// <summary><c>dynamic</c> or <c>fixed</c>; null takes the format's usual one. Ignored for a differencing image.</summary>
+    /// <summary><c>dynamic</c>, <c>fixed</c> or another that the format knows; null takes the format's usual one. Ignored for a differencing image.</summary>
     public string? Variant { get; init; }
 
     /// <summary>Allocation unit in bytes; null takes the format's usual one.</summary>

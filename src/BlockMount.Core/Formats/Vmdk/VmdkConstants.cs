@@ -47,7 +47,6 @@ internal static class VmdkConstants
 
     // Offsets in the COWD header.
     public const int OffCowVersion = 4;
-    public const int OffCowFlags = 8;
     public const int OffCowSectors = 12;
     public const int OffCowGrainSize = 16;
     public const int OffCowGdOffset = 20;

@@ -99,12 +99,7 @@ internal sealed class VmdkTableCheck
         // A write that was cut off leaves entries in one table that the other has not got yet, and the header says that it was cut off.
         for (var i = 0; i < primary.Length; i++)
         {
-            if (primary[i] != copy[i] && !_extent.Header.Unclean)
-            {
-                return false;
-            }
-
-            if (primary[i] != copy[i] && !IsEarlier(primary[i], copy[i]))
+            if (primary[i] != copy[i] && !(_extent.Header.Unclean && MayBeOneEarlier(primary[i], copy[i])))
             {
                 return false;
             }
@@ -115,7 +110,7 @@ internal sealed class VmdkTableCheck
     }
 
     /// <summary>An entry is set once, from free (or zero) to a grain; so of two states of it at most one names a grain.</summary>
-    private bool IsEarlier(uint one, uint other) => IsEmpty(one) || IsEmpty(other);
+    private bool MayBeOneEarlier(uint one, uint other) => IsEmpty(one) || IsEmpty(other);
 
     private bool IsEmpty(uint entry) => entry == EntryFree || (entry == EntryZero && _extent.Header.HasZeroedGrains);
 

@@ -2,7 +2,7 @@
 
 # To build: the C compiler for native-shims. To run: FUSE and the tools that mount. Peers: what tests compare with.
 BUILD_PACKAGES=(gcc libc6-dev)
-PEER_PACKAGES=(qemu-utils libvmdk-utils libvhdi-utils qemu-block-extra nbdkit libnbd-bin nbdfuse python3-libnbd nbd-client fio fdisk xfsprogs btrfs-progs
+PEER_PACKAGES=(qemu-utils libvmdk-utils libvhdi-utils qemu-block-extra nbdkit libnbd-bin python3-libnbd nbd-client fio fdisk xfsprogs btrfs-progs
     dosfstools exfatprogs ntfs-3g f2fs-tools reiserfsprogs udftools lvm2 cryptsetup-bin squashfs-tools genisoimage
     xz-utils strace procps)
 RUN_PACKAGES=(libfuse3-3 fuse3 e2fsprogs mount util-linux)

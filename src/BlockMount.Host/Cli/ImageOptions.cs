@@ -7,7 +7,7 @@ namespace BlockMount.Host.Cli;
 /// <summary>The options common to every command that opens an image.</summary>
 internal sealed class ImageOptions
 {
-    public Option<string?> Format { get; } = new("--format", "-f") { Description = "Format of the image instead of detecting it (vdi, raw)", HelpName = "NAME" };
+    public Option<string?> Format { get; } = new("--format", "-f") { Description = "Format of the image instead of detecting it (vdi, vmdk, vhd, raw)", HelpName = "NAME" };
 
     public Option<string[]> Search { get; } = new("--search") { Description = "Folder where parents may lie (repeatable)", HelpName = "DIR" };
 

@@ -12,7 +12,7 @@ internal static class CommandTree
         var provider = new FileStoreProvider();
         var opener = new ImageOpener(provider);
         var creator = new ImageCreator(provider);
-        return new RootCommand("Opens virtual disk chains (VDI, raw) and gives them to this host as drives.")
+        return new RootCommand("Opens virtual disk chains (VDI, VMDK, VHD, raw) and gives them to this host as drives.")
         {
             CreateCommand.Create(opener, creator),
             InfoCommand.Create(opener),

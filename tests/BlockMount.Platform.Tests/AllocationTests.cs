@@ -14,6 +14,7 @@ public sealed class AllocationTests : IDisposable
     {
         await using var store = await Stores.CreateAsync(_folder["disk"], new byte[1 << 20]);
         store.File.CanReadCached = false;
+        store.InlineWriteLimit = 64 * 1024;
         var buffer = new byte[128 * 1024];
         var least = long.MaxValue;
         for (var round = 0; round < 5; round++)

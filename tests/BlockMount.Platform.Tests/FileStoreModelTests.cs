@@ -19,6 +19,7 @@ public sealed class FileStoreModelTests : IDisposable
     {
         var model = new byte[Length];
         await using var store = await Stores.CreateAsync(_folder["disk"]);
+        store.InlineWriteLimit = 64 * 1024;
         store.File.CanPunchHoles = host is not ("no hole punching" or "neither");
         store.File.CanZeroRanges = host is not ("no zeroing of ranges" or "neither");
         store.File.CanReadCached = host != "no cached reads";
@@ -41,6 +42,7 @@ public sealed class FileStoreModelTests : IDisposable
     {
         var model = new byte[Length];
         await using var store = await Stores.CreateAsync(_folder["disk"]);
+        store.InlineWriteLimit = 64 * 1024;
         await store.SetLengthAsync(Length);
         var random = new Random(11);
         for (var step = 0; step < 200; step++)
@@ -62,6 +64,7 @@ public sealed class FileStoreModelTests : IDisposable
     {
         const int part = 256 * 1024;
         await using var store = await Stores.CreateAsync(_folder["disk"], new byte[Length]);
+        store.InlineWriteLimit = 64 * 1024;
         await Task.WhenAll(Enumerable.Range(0, Length / part).Select(index => Task.Run(async () =>
         {
             var model = new byte[part];

@@ -39,7 +39,7 @@ public sealed class PowerCutTests
     }
 
     [Fact]
-    public Task Power_cuts_with_seeds_of_this_run_alone_keep_what_was_flushed_too() => FreshSeeds.RunAsync(seed =>
+    public Task Power_cuts_keep_what_was_flushed_for_as_long_as_there_is_time() => FreshSeeds.RunAsync(seed =>
         CutEverywhereAsync(seed % 5 < 3 ? "vdi" : "vhd", seed, differencing: seed % 2 == 0, 65536 << (seed % 3)));
 
     private static async Task<Recorded> CutEverywhereAsync(string format, int seed, bool differencing, int blockSize)
@@ -208,7 +208,7 @@ public sealed class PowerCutTests
             Parent = parent.Uuid,
             ParentTimeStamp = (uint)parent.ChangedAt,
         };
-        foreach (var index in new[] { 0, (Capacity / blockSize) - 2 })
+        foreach (var index in new[] { 0, (Capacity / blockSize) - 2 }.Distinct())
         {
             var bitmap = TestChains.RandomBytes(random, blockSize / Sector / 8);
             var block = TestChains.RandomBytes(random, blockSize);

@@ -65,6 +65,14 @@ public abstract class ImageFormat
     /// <exception cref="DiskException">An option the format does not allow, another file exists already, or the host failed.</exception>
     public abstract ValueTask CreateAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken);
 
+    /// <summary>Whether an image of these options can only be filled while it is made, by <see cref="BeginAsync"/>.</summary>
+    public virtual bool IsSequential(ImageCreateOptions options) => false;
+
+    /// <summary>Starts an image in an empty store that <see cref="IsSequential"/> applies to. The caller closes the store, and deletes the file on failure.</summary>
+    /// <exception cref="DiskException">An option the format does not allow, or the host failed.</exception>
+    public virtual ValueTask<SequentialImage> BeginAsync(ByteStore store, ImageCreateOptions options, CancellationToken cancellationToken) =>
+        throw new InvalidOperationException($"Images of format {Name} are filled after they were made.");
+
     /// <summary>The files that <see cref="CreateAsync"/> makes with these options, <paramref name="path"/> first.</summary>
     public virtual IReadOnlyList<string> FilesFor(string path, ImageCreateOptions options) => [path];
 }

@@ -19,7 +19,7 @@ internal static class ConvertCommand
         var source = CommonArguments.Image("SRC");
         var target = new Argument<string>("DST") { Description = "The new image, or - for the raw disk on stdout" };
         var to = new Option<string?>("--to", "-O") { Description = "Format of DST; else by its extension", HelpName = "NAME" };
-        var variant = new Option<string?>("--variant") { Description = "dynamic or fixed; for vmdk also split2g, split2g-fixed, esx", HelpName = "NAME" };
+        var variant = new Option<string?>("--variant") { Description = "dynamic or fixed; for vmdk also split2g, split2g-fixed, esx, stream (compressed)", HelpName = "NAME" };
         var blockSize = ImageOptions.SizeOption("--block-size", "Allocation unit of DST");
         var uuid = new Option<Guid?>("--uuid") { Description = "UUID of DST; random when left out", HelpName = "UUID" };
         var comment = new Option<string?>("--comment") { Description = "Comment of DST; else that of SRC", HelpName = "TEXT" };
@@ -58,21 +58,35 @@ internal static class ConvertCommand
                 Parent = link,
                 ParentPath = link is null ? null : opened.Chain.Layers[^2].Path,
             };
-            await creator.CreateAsync(path, format, create, cancellation);
-            try
+            if (format.IsSequential(create))
             {
-                await CopyAsync(opened, path, format, link is not null, provider, cancellation);
+                await creator.FillAsync(path, format, create, image => ProgressBar.RunAsync(
+                    "convert", opened.Device.Length, progress => SequentialCopy.CopyAsync(opened.Device, image, progress, cancellation)), cancellation);
             }
-            catch
+            else
             {
-                creator.Delete(path, format, create);
-                throw;
+                await CreateAndCopyAsync(opened, path, format, create, creator, provider, cancellation);
             }
 
             Report(result.GetValue(json), opened, path, format, create);
             return ExitCode.Done;
         });
         return command;
+    }
+
+    private static async Task CreateAndCopyAsync(
+        OpenedImage source, string path, ImageFormat format, ImageCreateOptions create, ImageCreator creator, IStoreProvider provider, CancellationToken cancellation)
+    {
+        await creator.CreateAsync(path, format, create, cancellation);
+        try
+        {
+            await CopyAsync(source, path, format, create.Parent is not null, provider, cancellation);
+        }
+        catch
+        {
+            creator.Delete(path, format, create);
+            throw;
+        }
     }
 
     private static async Task CopyAsync(

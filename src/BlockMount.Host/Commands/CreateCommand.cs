@@ -16,7 +16,7 @@ internal static class CreateCommand
         var file = new Argument<string>("FILE") { Description = "The new image; an existing file is never overwritten" };
         var size = ImageOptions.SizeOption("--size", "Size of the disk, such as 10G");
         var format = new Option<string?>("--format", "-f") { Description = "vdi, vmdk, vhd or raw; else by the extension", HelpName = "NAME" };
-        var variant = new Option<string?>("--variant") { Description = "dynamic or fixed; for vmdk also split2g, split2g-fixed, esx", HelpName = "NAME" };
+        var variant = new Option<string?>("--variant") { Description = "dynamic or fixed; for vmdk also split2g, split2g-fixed, esx, stream", HelpName = "NAME" };
         var blockSize = ImageOptions.SizeOption("--block-size", "Allocation unit, 64K to 128M");
         var comment = new Option<string?>("--comment") { Description = "Text kept in the image", HelpName = "TEXT" };
         var uuid = new Option<Guid?>("--uuid") { Description = "UUID of the image; random when left out", HelpName = "UUID" };

@@ -34,6 +34,23 @@ internal sealed class ImageCreator(IStoreProvider provider)
         }
     }
 
+    /// <summary>Makes an image that is filled while it is made.</summary>
+    /// <exception cref="DiskException">The file exists, an option is not allowed, or the host or <paramref name="fill"/> failed.</exception>
+    public async Task FillAsync(
+        string path, ImageFormat format, ImageCreateOptions options, Func<SequentialImage, Task> fill, CancellationToken cancellationToken)
+    {
+        await using var store = await provider.CreateAsync(path, cancellationToken);
+        try
+        {
+            await fill(await format.BeginAsync(store, options, cancellationToken));
+        }
+        catch
+        {
+            provider.Delete(path);
+            throw;
+        }
+    }
+
     /// <summary>Removes every file that <see cref="CreateAsync"/> made.</summary>
     public void Delete(string path, ImageFormat format, ImageCreateOptions options)
     {

@@ -76,6 +76,8 @@ internal static class VmdkConstants
     public const int MarkerOffSize = 8;
     public const int MarkerOffType = 12;
     public const int GrainMarkerSize = 12;
+    public const uint MarkerTable = 1;
+    public const uint MarkerDirectory = 2;
     public const uint MarkerFooter = 3;
 
     /// <summary>Footer marker, footer, end-of-stream marker: the last three sectors.</summary>
@@ -117,4 +119,10 @@ internal static class VmdkConstants
     public const uint DefaultGrainSectors = 128;
     public const uint DefaultGtesPerGt = 512;
     public const uint DefaultDescriptorSectors = 20;
+
+    /// <summary>Version of the streams made here, as VMware and VirtualBox write them.</summary>
+    public const uint StreamVersion = 3;
+
+    /// <summary>Sectors before the first grain of a stream.</summary>
+    public const long StreamOverHeadSectors = 128;
 }

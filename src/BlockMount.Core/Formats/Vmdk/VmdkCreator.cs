@@ -12,8 +12,13 @@ internal static class VmdkCreator
     public static async ValueTask CreateAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken)
     {
         var layout = VmdkLayout.Plan(store.Name, options);
-        var contentId = BinaryPrimitives.ReadUInt32LittleEndian(RandomNumberGenerator.GetBytes(4)) & 0x7FFFFFFF;
-        var text = Encoding.UTF8.GetBytes(layout.Text(options, contentId == 0 ? 1 : contentId, options.Uuid ?? Guid.NewGuid()));
+        if (layout.IsStream)
+        {
+            await (await BeginStreamAsync(store, options, cancellationToken)).CompleteAsync(cancellationToken);
+            return;
+        }
+
+        var text = Descriptor(layout, options);
         if (layout.IsEmbedded)
         {
             await WriteSparseAsync(store, layout, layout.Extents[0].Sectors, text, cancellationToken);
@@ -49,13 +54,44 @@ internal static class VmdkCreator
         }
     }
 
+    /// <summary>Starts a stream, which is an image when it is completed.</summary>
+    public static async ValueTask<SequentialImage> BeginStreamAsync(ByteStore store, ImageCreateOptions options, CancellationToken cancellationToken)
+    {
+        var layout = VmdkLayout.Plan(store.Name, options);
+        return await VmdkStreamWriter.BeginAsync(store, layout, Descriptor(layout, options), cancellationToken);
+    }
+
+    /// <summary>Sectors set aside for a descriptor inside the extent; 0 when it is elsewhere.</summary>
+    public static long DescriptorSectors(byte[] descriptor) =>
+        descriptor.Length == 0 ? 0 : Math.Max(DefaultDescriptorSectors, (descriptor.Length / SectorSize) + 1);
+
+    /// <summary>What the headers of all new sparse extents have in common.</summary>
+    public static byte[] Header(VmdkLayout layout, long sectors, long descriptorSectors)
+    {
+        var header = new byte[SectorSize];
+        BinaryPrimitives.WriteUInt32LittleEndian(header, SparseMagic);
+        BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(OffCapacity), sectors);
+        BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(OffGrainSize), layout.GrainSectors);
+        BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(OffDescriptorOffset), descriptorSectors == 0 ? 0 : 1);
+        BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(OffDescriptorSize), descriptorSectors);
+        BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(OffNumGtesPerGt), DefaultGtesPerGt);
+        "\n \r\n"u8.CopyTo(header.AsSpan(OffNewLines));
+        return header;
+    }
+
+    private static byte[] Descriptor(VmdkLayout layout, ImageCreateOptions options)
+    {
+        var contentId = BinaryPrimitives.ReadUInt32LittleEndian(RandomNumberGenerator.GetBytes(4)) & 0x7FFFFFFF;
+        return Encoding.UTF8.GetBytes(layout.Text(options, contentId == 0 ? 1 : contentId, options.Uuid ?? Guid.NewGuid()));
+    }
+
     private static async ValueTask WriteSparseAsync(ByteStore store, VmdkLayout layout, long sectors, byte[] descriptor, CancellationToken cancellationToken)
     {
         var tables = (sectors + ((long)layout.GrainSectors * DefaultGtesPerGt) - 1) / ((long)layout.GrainSectors * DefaultGtesPerGt);
         var directorySectors = ((4 * tables) + SectorSize - 1) / SectorSize;
         const int tableSectors = (int)DefaultGtesPerGt * 4 / SectorSize;
-        var descriptorSectors = descriptor.Length == 0 ? 0 : Math.Max(DefaultDescriptorSectors, (uint)((descriptor.Length / SectorSize) + 1));
-        long redundant = 1 + descriptorSectors;
+        var descriptorSectors = DescriptorSectors(descriptor);
+        var redundant = 1 + descriptorSectors;
         var directory = redundant + directorySectors + (tables * tableSectors);
         var end = directory + directorySectors + (tables * tableSectors);
         var overHead = (end + layout.GrainSectors - 1) / layout.GrainSectors * layout.GrainSectors;
@@ -72,19 +108,12 @@ internal static class VmdkCreator
         await store.FlushAsync(cancellationToken);
 
         // The header makes the file an extent, so it goes last: a cut before this leaves something that is no VMDK at all.
-        var header = new byte[SectorSize];
-        BinaryPrimitives.WriteUInt32LittleEndian(header, SparseMagic);
+        var header = Header(layout, sectors, descriptorSectors);
         BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(OffVersion), MinVersion);
         BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(OffFlags), FlagNewLineTest | FlagRedundantTable);
-        BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(OffCapacity), sectors);
-        BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(OffGrainSize), layout.GrainSectors);
-        BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(OffDescriptorOffset), descriptorSectors == 0 ? 0 : 1);
-        BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(OffDescriptorSize), descriptorSectors);
-        BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(OffNumGtesPerGt), DefaultGtesPerGt);
         BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(OffRgdOffset), redundant);
         BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(OffGdOffset), directory);
         BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(OffOverHead), overHead);
-        "\n \r\n"u8.CopyTo(header.AsSpan(OffNewLines));
         await store.WriteAsync(0, header, cancellationToken);
         await store.FlushAsync(cancellationToken);
     }

@@ -42,5 +42,10 @@ public sealed class VmdkFormat : ImageFormat
     public override ValueTask CreateAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken) =>
         VmdkCreator.CreateAsync(store, context, options, cancellationToken);
 
+    public override bool IsSequential(ImageCreateOptions options) => options.Parent is null && options.Variant == "stream";
+
+    public override ValueTask<SequentialImage> BeginAsync(ByteStore store, ImageCreateOptions options, CancellationToken cancellationToken) =>
+        VmdkCreator.BeginStreamAsync(store, options, cancellationToken);
+
     public override IReadOnlyList<string> FilesFor(string path, ImageCreateOptions options) => VmdkLayout.FilesFor(path, options);
 }

@@ -1,7 +1,3 @@
-using System.Buffers;
-using System.Buffers.Binary;
-using System.IO.Compression;
-using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
@@ -9,16 +5,15 @@ namespace BlockMount.Core.Formats.Vmdk;
 
 /// <summary>
 /// The compressed grains of an extent as plain bytes: offset 0 is the extent's first byte. Only ranges that the grain table calls data may be
-/// read. The grains read last stay inflated, 4 MiB of them (always at least one).
+/// read. A read of several grains inflates them on every processor. Grains that were read in part stay inflated, so that the rest of them
+/// costs nothing.
 /// </summary>
 internal sealed class VmdkInflatingStore(ByteStore store, VmdkSparseHeader header, VmdkGrainTable table) : ByteStore(store.Name, canWrite: false)
 {
-    private const int CachedBytes = 4 << 20;
+    private const int CachedBytes = 32 << 20;
 
-    private readonly int _cacheLimit = Math.Max(1, CachedBytes / header.GrainSize);
-    private readonly Lock _lock = new();
-    private readonly Dictionary<long, LinkedListNode<(long Grain, byte[] Bytes)>> _cached = [];
-    private readonly LinkedList<(long Grain, byte[] Bytes)> _newestFirst = new();
+    private readonly VmdkCompressedGrains _grains = new(store, header, table);
+    private readonly VmdkGrainCache _cache = new(Math.Max(1, CachedBytes / header.GrainSize));
 
     public override long Length => (long)header.Capacity * SectorSize;
 
@@ -27,23 +22,18 @@ internal sealed class VmdkInflatingStore(ByteStore store, VmdkSparseHeader heade
 
     public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
-    protected override async ValueTask ReadCoreAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
+    protected override ValueTask ReadCoreAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        while (!buffer.IsEmpty)
+        if (buffer.IsEmpty)
         {
-            var grain = offset / header.GrainSize;
-            var inGrain = (int)(offset % header.GrainSize);
-            var bytes = Recall(grain) ?? await InflateAsync(grain, cancellationToken);
-            var part = Math.Min(buffer.Length, header.GrainSize - inGrain);
-            if (inGrain + part > bytes.Length)
-            {
-                throw Corrupt(grain, $"it inflates to {bytes.Length} bytes and {inGrain + part} are needed");
-            }
-
-            bytes.AsMemory(inGrain, part).CopyTo(buffer);
-            offset += part;
-            buffer = buffer[part..];
+            return ValueTask.CompletedTask;
         }
+
+        var first = offset / header.GrainSize;
+        var last = (offset + buffer.Length - 1) / header.GrainSize;
+        return first == last
+            ? ReadGrainAsync(first, offset, buffer, cancellationToken)
+            : ReadGrainsAsync(first, last, offset, buffer, cancellationToken);
     }
 
     protected override ValueTask WriteCoreAsync(long offset, ReadOnlyMemory<byte> data, CancellationToken cancellationToken) => throw NeverWritten();
@@ -60,107 +50,60 @@ internal sealed class VmdkInflatingStore(ByteStore store, VmdkSparseHeader heade
 
     private static InvalidOperationException NeverWritten() => new("Inflated grains are only read.");
 
-    private byte[]? Recall(long grain)
+    private async ValueTask ReadGrainsAsync(long first, long last, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        lock (_lock)
+        var next = first - 1;
+        var helpers = new Task[(int)Math.Min(Environment.ProcessorCount, last - first + 1) - 1];
+        for (var i = 0; i < helpers.Length; i++)
         {
-            if (!_cached.TryGetValue(grain, out var node))
-            {
-                return null;
-            }
-
-            _newestFirst.Remove(node);
-            _newestFirst.AddFirst(node);
-            return node.Value.Bytes;
+            helpers[i] = Task.Run(WorkAsync, cancellationToken);
         }
-    }
 
-    private void Remember(long grain, byte[] bytes)
-    {
-        lock (_lock)
-        {
-            if (_cached.ContainsKey(grain))
-            {
-                return;
-            }
-
-            _cached[grain] = _newestFirst.AddFirst((grain, bytes));
-            if (_cached.Count > _cacheLimit)
-            {
-                _cached.Remove(_newestFirst.Last!.Value.Grain);
-                _newestFirst.RemoveLast();
-            }
-        }
-    }
-
-    private async ValueTask<byte[]> InflateAsync(long grain, CancellationToken cancellationToken)
-    {
-        var entries = await table.GetAsync((int)(grain / header.GtesPerGt), cancellationToken);
-        var position = (long)entries![grain % header.GtesPerGt] * SectorSize;
-        var (start, size) = await FindStreamAsync(grain, position, cancellationToken);
-        var compressed = ArrayPool<byte>.Shared.Rent(size);
+        // The caller's buffer may not be touched any more when this has ended, so a failure waits for all of them too.
         try
         {
-            await store.ReadAsync(start, compressed.AsMemory(0, size), cancellationToken);
-            var bytes = Inflate(grain, compressed, size);
-            Remember(grain, bytes);
-            return bytes;
+            await WorkAsync();
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(compressed);
+            await Task.WhenAll(helpers);
+        }
+
+        async Task WorkAsync()
+        {
+            for (var grain = Interlocked.Increment(ref next); grain <= last; grain = Interlocked.Increment(ref next))
+            {
+                var start = Math.Max(offset, grain * header.GrainSize);
+                var end = Math.Min(offset + buffer.Length, (grain + 1) * header.GrainSize);
+                await ReadGrainAsync(grain, start, buffer[(int)(start - offset)..(int)(end - offset)], cancellationToken);
+            }
         }
     }
 
-    /// <summary>Place and length of the zlib stream of a grain.</summary>
-    private async ValueTask<(long Start, int Size)> FindStreamAsync(long grain, long position, CancellationToken cancellationToken)
+    /// <summary>Reads bytes of one grain.</summary>
+    private async ValueTask ReadGrainAsync(long grain, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        // Bytes that do not shrink grow a little; twice the grain is what qemu allows as well.
-        var most = 2L * header.GrainSize;
-        var left = store.Length - position;
-        if (!header.HasMarkers)
+        var inGrain = (int)(offset - (grain * header.GrainSize));
+        var cached = _cache.Recall(grain);
+        var length = cached?.Length ?? 0;
+        if (cached is null && buffer.Length == header.GrainSize)
         {
-            return left > 0 ? (position, (int)Math.Min(most, left)) : throw Corrupt(grain, $"it is at byte {position}, past the end of the file at {store.Length}");
+            // Whoever reads whole grains does not come back for the rest of them.
+            length = await _grains.InflateAsync(grain, buffer, cancellationToken);
+        }
+        else if (cached is null)
+        {
+            var bytes = GC.AllocateUninitializedArray<byte>(header.GrainSize);
+            length = await _grains.InflateAsync(grain, bytes, cancellationToken);
+            cached = length == bytes.Length ? bytes : bytes[..length];
+            _cache.Remember(grain, cached);
         }
 
-        if (left < GrainMarkerSize)
+        if (inGrain + buffer.Length > length)
         {
-            throw Corrupt(grain, $"its marker at byte {position} lies past the end of the file at {store.Length}");
+            throw _grains.Corrupt(grain, $"it inflates to {length} bytes and {inGrain + buffer.Length} are needed");
         }
 
-        var marker = new byte[GrainMarkerSize];
-        await store.ReadAsync(position, marker, cancellationToken);
-        var sector = BinaryPrimitives.ReadUInt64LittleEndian(marker);
-        var size = BinaryPrimitives.ReadUInt32LittleEndian(marker.AsSpan(MarkerOffSize));
-        if (sector != (ulong)grain * header.GrainSectors)
-        {
-            throw Corrupt(grain, $"its marker at byte {position} names sector {sector}, not {(ulong)grain * header.GrainSectors}");
-        }
-
-        return size > 0 && size <= most && size <= left - GrainMarkerSize
-            ? (position + GrainMarkerSize, (int)size)
-            : throw Corrupt(grain, $"its marker at byte {position} gives {size} compressed bytes; allowed is 1 to {Math.Min(most, left - GrainMarkerSize)}");
+        cached?.AsMemory(inGrain, buffer.Length).CopyTo(buffer);
     }
-
-    private byte[] Inflate(long grain, byte[] compressed, int size)
-    {
-        var bytes = GC.AllocateUninitializedArray<byte>(header.GrainSize);
-        try
-        {
-            // The runtime offers zlib as a stream only.
-            using var source = new MemoryStream(compressed, 0, size, writable: false);
-            using var zlib = new ZLibStream(source, CompressionMode.Decompress);
-            var count = zlib.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
-
-            // Reading on to the end makes zlib compare its checksum.
-            return zlib.ReadByte() >= 0 ? throw Corrupt(grain, $"it inflates to more than {bytes.Length} bytes")
-                : count == bytes.Length ? bytes : bytes[..count];
-        }
-        catch (InvalidDataException e)
-        {
-            throw new DiskException(ErrorKind.CorruptImage, $"{Name}: VMDK grain {grain} cannot be inflated ({e.Message})", e) { Path = Name };
-        }
-    }
-
-    private DiskException Corrupt(long grain, string reason) => DiskErrors.Corrupt(Name, $"VMDK grain {grain} is damaged, {reason}.");
 }

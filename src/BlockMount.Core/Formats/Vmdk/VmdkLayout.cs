@@ -24,7 +24,10 @@ internal sealed record VmdkLayout
     public required IReadOnlyList<VmdkNewExtent> Extents { get; init; }
 
     /// <summary>Whether the descriptor lies inside the one extent.</summary>
-    public bool IsEmbedded => CreateType == TypeMonolithicSparse;
+    public bool IsEmbedded => CreateType is TypeMonolithicSparse or TypeStreamOptimized;
+
+    /// <summary>Whether it is written once, from start to end.</summary>
+    public bool IsStream => CreateType == TypeStreamOptimized;
 
     /// <summary>The image's files, the one with the descriptor first.</summary>
     public static IReadOnlyList<string> FilesFor(string path, ImageCreateOptions options)
@@ -43,7 +46,8 @@ internal sealed record VmdkLayout
             "split2g" => (TypeSplitSparse, true, true),
             "split2g-fixed" => (TypeSplitFlat, false, true),
             "esx" => (TypeVmfs, false, false),
-            var other => throw Refused(path, $"a VMDK of variant '{other}' cannot be made; allowed are dynamic, fixed, split2g, split2g-fixed and esx."),
+            "stream" => (TypeStreamOptimized, true, false),
+            var other => throw Refused(path, $"a VMDK of variant '{other}' cannot be made; allowed are dynamic, fixed, split2g, split2g-fixed, esx and stream."),
         };
         Require(path, options.Capacity > 0 && options.Capacity % SectorSize == 0,
             $"a disk size of {options.Capacity} bytes is not allowed for a VMDK, only a positive multiple of {SectorSize}.");

@@ -90,10 +90,12 @@ public sealed class ChainOpener(IStoreProvider provider)
     {
         try
         {
-            var format = formatName is null
+            var match = formatName is null
                 ? await FormatRegistry.DetectAsync(store, cancellationToken)
-                : FormatRegistry.ByName(formatName);
-            return await format.OpenAsync(store, new ImageContext(provider, options.AllowPaths), cancellationToken);
+                : new FormatMatch(FormatRegistry.ByName(formatName), []);
+            var layer = await match.Format.OpenAsync(store, new ImageContext(provider, options.AllowPaths), cancellationToken);
+            layer.OpeningFindings = match.Findings(store.Name);
+            return layer;
         }
         catch
         {

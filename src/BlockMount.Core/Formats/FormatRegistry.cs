@@ -7,6 +7,20 @@ using BlockMount.Core.Storage;
 
 namespace BlockMount.Core.Formats;
 
+/// <summary>What a file was found to be.</summary>
+/// <param name="Format">The format that is surest.</param>
+/// <param name="AlsoFits">Others whose marks it bears, surest first: somebody may have made it look like one of them.</param>
+public sealed record FormatMatch(ImageFormat Format, IReadOnlyList<ImageFormat> AlsoFits)
+{
+    /// <summary>The finding that tells of <see cref="AlsoFits"/>, if any.</summary>
+    /// <param name="name">The file.</param>
+    public IReadOnlyList<ImageDiagnostic> Findings(string name) => AlsoFits.Count == 0 ? [] :
+    [
+        new(Severity.Warning, "two_formats", name, null,
+            $"{name}: it is opened as {Format.Name}, and its bytes also look like {string.Join(" and ", AlsoFits.Select(static f => f.Name))}; --format {AlsoFits[0].Name} would open it as that."),
+    ];
+}
+
 /// <summary>The formats this program knows, and which of them a file is.</summary>
 public static class FormatRegistry
 {
@@ -25,23 +39,21 @@ public static class FormatRegistry
         return All.FirstOrDefault(f => f.Extensions.Contains(extension, StringComparer.OrdinalIgnoreCase));
     }
 
-    /// <summary>The format whose probe is surest.</summary>
+    /// <summary>The format whose probe is surest, and those that the bytes would pass for as well.</summary>
     /// <exception cref="DiskException">
     /// The bytes are of a format that this program cannot read: serving them as a raw disk would answer wrongly.
     /// </exception>
-    public static async ValueTask<ImageFormat> DetectAsync(ByteStore store, CancellationToken cancellationToken)
+    public static async ValueTask<FormatMatch> DetectAsync(ByteStore store, CancellationToken cancellationToken)
     {
-        ImageFormat? best = null;
-        var bestScore = 0;
+        var scores = new List<(ImageFormat Format, int Score)>();
         foreach (var format in All)
         {
-            var score = await format.ProbeAsync(store, cancellationToken);
-            if (score > bestScore)
-            {
-                (best, bestScore) = (format, score);
-            }
+            scores.Add((format, await format.ProbeAsync(store, cancellationToken)));
         }
 
+        // A stable order: of two that are as sure, the one that stands first.
+        var fits = scores.Where(static s => s.Score > 0).OrderByDescending(static s => s.Score).ToList();
+        var bestScore = fits.Count > 0 ? fits[0].Score : 0;
         if (bestScore < ForeignSignatures.Certainty && await ForeignSignatures.FindAsync(store, cancellationToken) is { } foreign)
         {
             throw DiskErrors.Unsupported(
@@ -50,6 +62,8 @@ public static class FormatRegistry
                 + "--format raw would show the file's own bytes as a disk.");
         }
 
-        return best ?? throw DiskErrors.NotThisFormat(store.Name, "no format recognises it.");
+        return fits.Count > 0
+            ? new FormatMatch(fits[0].Format, [.. fits.Skip(1).Where(static s => s.Score >= ForeignSignatures.Certainty).Select(static s => s.Format)])
+            : throw DiskErrors.NotThisFormat(store.Name, "no format recognises it.");
     }
 }

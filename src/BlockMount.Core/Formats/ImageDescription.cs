@@ -14,8 +14,10 @@ public enum Severity
 /// <summary>A finding about an image that does not stop it from being opened.</summary>
 /// <param name="Severity">How grave.</param>
 /// <param name="Code">Short stable name, snake_case.</param>
+/// <param name="File">The file it is about.</param>
+/// <param name="Offset">Byte of that file where what it is about starts; null when it has no place.</param>
 /// <param name="Message">One sentence naming the file, field and value.</param>
-public sealed record ImageDiagnostic(Severity Severity, string Code, string Message);
+public sealed record ImageDiagnostic(Severity Severity, string Code, string File, long? Offset, string Message);
 
 /// <summary>The identity by which images of a chain know each other.</summary>
 /// <param name="Uuid">The image's own UUID; empty when the format has none.</param>

@@ -45,6 +45,9 @@ public abstract class ImageLayer : IAsyncDisposable
     /// <summary>Whether file space must stay allocated when content is zeroed or trimmed (fixed variants).</summary>
     public virtual bool KeepsAllocation => false;
 
+    /// <summary>What was noticed about the file before it became this layer.</summary>
+    public IReadOnlyList<ImageDiagnostic> OpeningFindings { get; internal set; } = [];
+
     /// <summary>Facts known so far; <see cref="ExamineAsync"/> makes them complete.</summary>
     public abstract ImageDescription Describe();
 

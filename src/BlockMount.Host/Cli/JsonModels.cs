@@ -47,7 +47,11 @@ internal sealed record ImageFacts
 internal sealed record PartitionFacts(
     int Number, long Start, long Size, string Type, string? Name, string? Filesystem, string? Label);
 
-internal sealed record DiagnosticFacts(string Severity, string Code, string Message);
+internal sealed record DiagnosticFacts(string Severity, string Code, string? File, long? Offset, string Message);
+
+internal sealed record CheckDocument(bool Ok, IReadOnlyList<CheckedImage> Images, long? BytesRead, IReadOnlyList<DiagnosticFacts> Diagnostics);
+
+internal sealed record CheckedImage(string Path, string Format, string Variant, long Capacity, long FileSize, long Allocated);
 
 internal sealed record MapEntry(long Start, long Length, int Depth, bool Zero, bool Data, string? Image, long? Offset);
 
@@ -113,6 +117,7 @@ internal sealed record ConfigExport
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(InfoDocument))]
+[JsonSerializable(typeof(CheckDocument))]
 [JsonSerializable(typeof(IReadOnlyList<MapEntry>))]
 [JsonSerializable(typeof(CreateDocument))]
 [JsonSerializable(typeof(ConvertDocument))]

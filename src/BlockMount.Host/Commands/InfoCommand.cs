@@ -61,10 +61,10 @@ internal static class InfoCommand
         var images = layers.Select((layer, i) => Facts(layer, linksOk: i > 0 || broken is null, diagnostics)).ToList();
         if (broken is not null)
         {
-            diagnostics.Add(new DiagnosticFacts("error", "broken_chain", broken.Message));
+            diagnostics.Add(Findings.Of(broken));
         }
 
-        diagnostics.AddRange((contents?.Table.Diagnostics ?? []).Select(d => new DiagnosticFacts(d.Severity.ToString().ToLowerInvariant(), d.Code, d.Message)));
+        diagnostics.AddRange((contents?.Table.Diagnostics ?? []).Select(Findings.Of));
         var partitions = (contents?.Table.Partitions ?? []).Select(p =>
         {
             var found = contents!.FileSystems.GetValueOrDefault(p.Number);
@@ -79,7 +79,7 @@ internal static class InfoCommand
     private static ImageFacts Facts(ImageLayer layer, bool linksOk, List<DiagnosticFacts> diagnostics)
     {
         var d = layer.Describe();
-        diagnostics.AddRange(d.Diagnostics.Select(x => new DiagnosticFacts(x.Severity.ToString().ToLowerInvariant(), x.Code, x.Message)));
+        diagnostics.AddRange(Findings.Of(layer, d));
         return new ImageFacts
         {
             Path = System.IO.Path.GetFullPath(layer.Path),

@@ -1,6 +1,7 @@
 using BlockMount.Core.Chain;
 using BlockMount.Core.Devices;
 using BlockMount.Core.Errors;
+using BlockMount.Core.Formats;
 using BlockMount.Core.Partitions;
 using BlockMount.Core.Storage;
 
@@ -22,6 +23,7 @@ internal sealed class ImageOpener(IStoreProvider provider)
             : await _overlays.OpenAsync(path, request.Overlay, request.Chain, cancellationToken);
         try
         {
+            await WarnOfFindingsAsync(chain);
             await WarnOfChildrenAsync(chain, cancellationToken);
             return new OpenedImage(path, chain, await WindowAsync(chain, request, cancellationToken));
         }
@@ -37,6 +39,15 @@ internal sealed class ImageOpener(IStoreProvider provider)
     {
         var path = await _machines.ResolveAsync(image, request.Chain, cancellationToken);
         return await _chains.InspectAsync(path, request.Chain, cancellationToken);
+    }
+
+    /// <summary>What an image says of itself that its user should know before using it; <c>info</c> has the rest.</summary>
+    private static async Task WarnOfFindingsAsync(DiskChain chain)
+    {
+        foreach (var finding in chain.Layers.SelectMany(static l => l.OpeningFindings.Concat(l.Describe().Diagnostics)).Where(static d => d.Severity != Severity.Info))
+        {
+            await Console.Error.WriteLineAsync($"blockmount: warning: {finding.Message}");
+        }
     }
 
     /// <summary>Writing to an image that others were made from makes those unusable; whoever asks for it should know.</summary>

@@ -199,8 +199,8 @@ public sealed class VdiHeaderTests
             Assert.Equal(ErrorKind.UnsupportedFeature, error.Kind);
         }
 
-        Assert.Equal("raw", (await FormatRegistry.DetectAsync(new MemoryStore("x", false, new byte[8192]), default)).Name);
-        Assert.Equal("vdi", (await FormatRegistry.DetectAsync(new MemoryStore("x", false, new VdiBuilder().Build()), default)).Name);
+        Assert.Equal("raw", (await FormatRegistry.DetectAsync(new MemoryStore("x", false, new byte[8192]), default)).Format.Name);
+        Assert.Equal("vdi", (await FormatRegistry.DetectAsync(new MemoryStore("x", false, new VdiBuilder().Build()), default)).Format.Name);
     }
 
     private static ValueTask<ImageLayer> OpenAsync(byte[] file, bool canWrite = false) =>

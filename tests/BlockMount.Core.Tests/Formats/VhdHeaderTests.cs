@@ -1,5 +1,6 @@
 using BlockMount.Core.Errors;
 using BlockMount.Core.Formats;
+using BlockMount.Core.Formats.Vdi;
 using BlockMount.Core.Formats.Vhd;
 using BlockMount.TestSupport;
 
@@ -168,7 +169,7 @@ public sealed class VhdHeaderTests
         file[100] ^= 1;
         file[^100] ^= 1;
 
-        Assert.Equal("vhd", (await FormatRegistry.DetectAsync(new MemoryStore("x", false, file), default)).Name);
+        Assert.Equal("vhd", (await FormatRegistry.DetectAsync(new MemoryStore("x", false, file), default)).Format.Name);
         Assert.Contains("no VHD footer of it is whole", (await Assert.ThrowsAsync<DiskException>(async () => await OpenAsync(file))).Message, StringComparison.Ordinal);
     }
 
@@ -183,7 +184,9 @@ public sealed class VhdHeaderTests
             start.AsSpan(0, Math.Min(start.Length, content.Length)).CopyTo(content);
             var store = new MemoryStore("test.vhd", false, new VhdBuilder { Type = 2, DiskSize = 1 << 16, FooterLength = footerLength }.Build(content));
 
-            Assert.Equal("vhd", (await FormatRegistry.DetectAsync(store, default)).Name);
+            var match = await FormatRegistry.DetectAsync(store, default);
+            Assert.Equal("vhd", match.Format.Name);
+            Assert.Equal(VdiHeader.HasSignature(start), match.Findings("x").Count == 1);
             var layer = await new VhdFormat().OpenAsync(store, new ImageContext(new MemoryProvider()), default);
             Assert.Equal("fixed", layer.Describe().Variant);
             Assert.Equal(1 << 16, layer.Capacity);

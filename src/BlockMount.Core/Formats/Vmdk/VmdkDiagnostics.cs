@@ -15,18 +15,18 @@ internal static class VmdkDiagnostics
             var name = extent.Store!.Name;
             if (extent.Header.Unclean)
             {
-                found.Add(new(Severity.Warning, "unclean_shutdown", $"{name}: the header says that the last program to write to it did not close it."));
+                found.Add(new(Severity.Warning, "unclean_shutdown", name, OffUncleanShutdown, $"{name}: the header says that the last program to write to it did not close it."));
             }
 
             if (extent.Header.HasUnknownFlags)
             {
-                found.Add(new(Severity.Warning, "unknown_flags",
+                found.Add(new(Severity.Warning, "unknown_flags", name, OffFlags,
                     $"{name}: the header flags are 0x{extent.Header.Flags:X}, of which only 0x{KnownFlags:X} are known; it is opened for reading only."));
             }
 
             if (extent.Header.Capacity - (ulong)extent.Line.Sectors >= extent.Header.GrainSectors)
             {
-                found.Add(new(Severity.Info, "capacity",
+                found.Add(new(Severity.Info, "capacity", name, OffCapacity,
                     $"{name}: the header gives a capacity of {extent.Header.Capacity} sectors and the descriptor {extent.Line.Sectors}; the descriptor's is shown."));
             }
         }
@@ -41,16 +41,16 @@ internal static class VmdkDiagnostics
         try
         {
             var check = await VmdkTableCheck.RunAsync(extent, cancellationToken);
-            found.AddRange(check.Errors.Select(e => new ImageDiagnostic(Severity.Error, "tables", $"{name}: {e}; it is opened for reading only.")));
+            found.AddRange(check.Errors.Select(e => new ImageDiagnostic(Severity.Error, "tables", name, e.Offset, $"{name}: {e.Reason}; it is opened for reading only.")));
             if (check.Differences > 0)
             {
-                found.Add(new(Severity.Info, "redundant_tables",
+                found.Add(new(Severity.Info, "redundant_tables", name, (long)extent.Header.RedundantDirectory * SectorSize,
                     $"{name}: {check.Differences} redundant grain tables are older than the primary ones, as an interrupted write leaves them; the primary ones are used."));
             }
         }
         catch (DiskException e) when (e.Kind == ErrorKind.CorruptImage)
         {
-            found.Add(new(Severity.Error, "tables", e.Message));
+            found.Add(new(Severity.Error, "tables", name, null, e.Message));
         }
     }
 

@@ -6,6 +6,11 @@ namespace BlockMount.Core.Formats.Vmdk;
 /// <summary>A redundant table to be made equal to its primary one when writing begins.</summary>
 internal readonly record struct VmdkRepair(VmdkSparseExtent Extent, int Table);
 
+/// <summary>Something wrong with the tables of an extent.</summary>
+/// <param name="Offset">Byte of the file where it shows.</param>
+/// <param name="Reason">What, as the start of a sentence.</param>
+internal readonly record struct VmdkTableError(long Offset, string Reason);
+
 /// <summary>
 /// Looks at all tables of an extent: entries must name grains in the file that overlap nothing, and the redundant tables must agree. An
 /// image with errors is read as its primary tables say and never written to.
@@ -13,13 +18,13 @@ internal readonly record struct VmdkRepair(VmdkSparseExtent Extent, int Table);
 internal sealed class VmdkTableCheck
 {
     private readonly VmdkSparseExtent _extent;
-    private readonly List<string> _errors = [];
+    private readonly List<VmdkTableError> _errors = [];
     private readonly List<VmdkRepair> _differences = [];
 
     private VmdkTableCheck(VmdkSparseExtent extent) => _extent = extent;
 
-    /// <summary>What is wrong, one sentence each; at most one of each sort.</summary>
-    public IReadOnlyList<string> Errors => _errors;
+    /// <summary>What is wrong, at most one of each sort.</summary>
+    public IReadOnlyList<VmdkTableError> Errors => _errors;
 
     /// <summary>Sectors of the redundant tables, when there are any.</summary>
     public uint[]? Redundant { get; private set; }
@@ -43,7 +48,7 @@ internal sealed class VmdkTableCheck
         var name = _extent.Store!.Name;
         if (_errors.Count > 0)
         {
-            throw DiskErrors.Corrupt(name, $"{_errors[0]}; it is not written to, add --read-only to read it.");
+            throw DiskErrors.Corrupt(name, $"{_errors[0].Reason}; it is not written to, add --read-only to read it.");
         }
 
         for (var table = 0; table < _extent.Table.Tables; table++)
@@ -84,7 +89,9 @@ internal sealed class VmdkTableCheck
 
         if (disagreements > 0)
         {
-            _errors.Add($"{disagreements} of {table.Tables} VMDK grain tables and their redundant copies do not agree, table {first} first");
+            _errors.Add(new(
+                table.TableSector(first) * (long)SectorSize,
+                $"{disagreements} of {table.Tables} VMDK grain tables and their redundant copies do not agree, table {first} first"));
         }
     }
 
@@ -114,6 +121,10 @@ internal sealed class VmdkTableCheck
 
     private bool IsEmpty(uint entry) => entry == EntryFree || (entry == EntryZero && _extent.Header.HasZeroedGrains);
 
+    /// <summary>Byte of the file that holds a grain's table entry.</summary>
+    private long EntryAt(long grain) =>
+        (_extent.Table.TableSector(_extent.TableOf(grain)) * (long)SectorSize) + (4 * (grain % _extent.Header.GtesPerGt));
+
     private void CheckPlaces()
     {
         if (_extent.Header.IsCompressed)
@@ -134,7 +145,7 @@ internal sealed class VmdkTableCheck
                     var needed = Math.Min((long)header.GrainSectors, _extent.Line.Sectors - (grain * (long)header.GrainSectors));
                     if (needed > 0 && (entry + needed) * SectorSize > store.Length)
                     {
-                        _errors.Add($"VMDK grain {grain} is at sector {entry}, past the end of the file of {store.Length} bytes");
+                        _errors.Add(new(EntryAt(grain), $"VMDK grain {grain} is at sector {entry}, past the end of the file of {store.Length} bytes"));
                         return;
                     }
 
@@ -150,7 +161,7 @@ internal sealed class VmdkTableCheck
         {
             if (places[i] - places[i - 1] < header.GrainSectors)
             {
-                _errors.Add($"two VMDK grains overlap in the file, at sectors {places[i - 1]} and {places[i]}");
+                _errors.Add(new(places[i] * (long)SectorSize, $"two VMDK grains overlap in the file, at sectors {places[i - 1]} and {places[i]}"));
                 return;
             }
         }
@@ -181,7 +192,7 @@ internal sealed class VmdkTableCheck
         {
             if (metadata[i - 1].Start + metadata[i - 1].Length > metadata[i].Start)
             {
-                _errors.Add($"header, descriptor, directories or tables of the VMDK overlap at sector {metadata[i].Start}");
+                _errors.Add(new(metadata[i].Start * SectorSize, $"header, descriptor, directories or tables of the VMDK overlap at sector {metadata[i].Start}"));
                 return;
             }
         }
@@ -193,7 +204,7 @@ internal sealed class VmdkTableCheck
             at = at < 0 ? ~at : at;
             if (at < places.Count && places[at] < start + length)
             {
-                _errors.Add($"a VMDK grain at sector {places[at]} overlaps the image's own tables at sector {start}");
+                _errors.Add(new(places[at] * (long)SectorSize, $"a VMDK grain at sector {places[at]} overlaps the image's own tables at sector {start}"));
                 return;
             }
         }

@@ -79,6 +79,26 @@ public sealed class VmdkExtentTests : IDisposable
     }
 
     [Fact]
+    public async Task Info_shows_the_content_number_of_a_vmdk_and_the_one_it_records_of_its_parent()
+    {
+        await File.WriteAllTextAsync(_folder["base.vmdk"], "# Disk DescriptorFile\nversion=1\nCID=abc\nparentCID=ffffffff\nRW 8 ZERO\n");
+        await File.WriteAllTextAsync(
+            _folder["leaf.vmdk"], "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=00000abc\nparentFileNameHint=\"base.vmdk\"\nRW 8 ZERO\n");
+
+        using var info = JsonDocument.Parse(await Blockmount.OkAsync("info", "--json", _folder["leaf.vmdk"]));
+        var text = await Blockmount.OkAsync("info", _folder["leaf.vmdk"]);
+
+        var images = info.RootElement.GetProperty("images");
+        Assert.Equal("00000abc", images[0].GetProperty("content_id").GetString());
+        Assert.False(images[0].TryGetProperty("parent_content_id", out _));
+        Assert.Equal("fffffffe", images[1].GetProperty("content_id").GetString());
+        Assert.Equal("00000abc", images[1].GetProperty("parent_content_id").GetString());
+        Assert.Contains("content ID fffffffe", text, StringComparison.Ordinal);
+        Assert.Contains("parent content ID 00000abc, link holds", text, StringComparison.Ordinal);
+        Assert.DoesNotContain("ffffffff", text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Vmdkinfo_reads_the_images_made_here()
     {
         Peer.Require("vmdkinfo", "libvmdk-utils");

@@ -33,6 +33,11 @@ internal sealed record ImageFacts
 
     public Guid? ParentModificationUuid { get; init; }
 
+    /// <summary>A VMDK's CID, 8 hexadecimal digits.</summary>
+    public string? ContentId { get; init; }
+
+    public string? ParentContentId { get; init; }
+
     public required string Comment { get; init; }
 
     public required uint Flags { get; init; }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json;
 using BlockMount.Core.Chain;
 using BlockMount.Core.Errors;
@@ -94,6 +95,8 @@ internal static class InfoCommand
             ModificationUuid = OrNull(d.Identity.ModificationUuid),
             ParentUuid = OrNull(d.Parent?.Uuid),
             ParentModificationUuid = OrNull(d.Parent?.ModificationUuid),
+            ContentId = Hex(d.Identity.ContentId),
+            ParentContentId = Hex(d.Parent?.ContentId),
             Comment = d.Comment,
             Flags = d.Flags,
             Lchs = Geometry(d.Lchs),
@@ -103,6 +106,8 @@ internal static class InfoCommand
     }
 
     private static Guid? OrNull(Guid? value) => value == Guid.Empty ? null : value;
+
+    private static string? Hex(uint? number) => number?.ToString("x8", CultureInfo.InvariantCulture);
 
     private static GeometryFacts? Geometry(DiskGeometry? g) => g is { Cylinders: > 0 } set ? new GeometryFacts(set.Cylinders, set.Heads, set.Sectors) : null;
 }

@@ -46,9 +46,15 @@ internal static class InfoText
             Console.WriteLine($"   UUID {uuid}, modification {image.ModificationUuid}");
         }
 
-        if (image.ParentUuid is { } parent)
+        if (image.ContentId is { } content)
         {
-            Console.WriteLine($"   parent {parent}, link {(image.LinksOk ? "holds" : "DOES NOT HOLD")}");
+            Console.WriteLine($"   content ID {content}");
+        }
+
+        string?[] parent = [image.ParentUuid?.ToString(), image.ParentContentId is { } id ? $"content ID {id}" : null];
+        if (parent.Any(p => p is not null))
+        {
+            Console.WriteLine($"   parent {string.Join(", ", parent.Where(p => p is not null))}, link {(image.LinksOk ? "holds" : "DOES NOT HOLD")}");
         }
 
         if (image.Comment.Length > 0)

@@ -173,21 +173,21 @@ public sealed class VmdkWritingTests
     public async Task Running_out_of_space_fails_that_write_alone_and_space_given_back_reads_as_zero(StoreCall fails)
     {
         var path = await TestChains.CreateAsync(_provider, "/d/leaf.vmdk", Capacity, 65536);
+        var empty = _provider[path].Length;
         FailingStore? failing = null;
         _provider.Wrap = s => failing = new FailingStore(s);
         await using (var chain = await TestChains.OpenAsync(_provider, path))
         {
-            await chain.WriteAsync(0, new byte[] { 1 });
-            await chain.FlushAsync();
-            var length = failing!.Length;
-            failing.Fault = (call, _, _) => call == fails ? FailingStore.NoSpace() : null;
+            // The first allocation is the one that lengthens the file.
+            failing!.Fault = (call, offset, _) => call == fails && (fails == StoreCall.Resize || offset >= empty) ? FailingStore.NoSpace() : null;
             Assert.Equal(ErrorKind.NoSpace, (await Assert.ThrowsAsync<DiskException>(async () => await chain.WriteAsync(65536, new byte[] { 2 }))).Kind);
             failing.Fault = static (_, _, _) => null;
+            await chain.WriteAsync(0, new byte[] { 1 });
             await chain.WriteAsync(2 * 65536, new byte[] { 3 });
             await chain.FlushAsync();
-            Assert.Equal(length + 65536, failing.Length);
         }
 
+        Assert.Equal(empty + (2 * 65536), _provider[path].Length);
         await using var again = await TestChains.OpenAsync(_provider, path, readOnly: true);
         var content = await TestChains.ReadAllAsync(again);
         Assert.Equal((1, 0, 3, 0), (content[0], content[65536], content[2 * 65536], content[(2 * 65536) + 1]));

@@ -4,9 +4,14 @@ using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
 namespace BlockMount.Core.Formats.Vmdk;
 
-/// <summary>Hands out space for new grains at the end of a sparse extent's file, aligned to the grain size.</summary>
+/// <summary>
+/// Hands out space for new grains at the end of a sparse extent's file, aligned to the grain size. The file grows by an eighth
+/// at a time, as a hole, and is cut back when it is closed.
+/// </summary>
 internal sealed class VmdkSpace : IDisposable
 {
+    private const long MostStep = 16 << 20;
+
     private readonly ByteStore _store;
     private readonly VmdkSparseHeader _header;
     private readonly SemaphoreSlim _growth = new(1);
@@ -39,7 +44,12 @@ internal sealed class VmdkSpace : IDisposable
                 throw new DiskException(ErrorKind.NoSpace, $"{_store.Name}: the file of {_store.Length} bytes cannot grow, sector numbers in a sparse VMDK end at 2 TiB.") { Path = _store.Name };
             }
 
-            await _store.SetLengthAsync((_next * SectorSize) + _header.GrainSize, cancellationToken);
+            var end = (_next * SectorSize) + _header.GrainSize;
+            if (_store.Length < end)
+            {
+                await _store.SetLengthAsync(Math.Max(end, end + Math.Min(end / 8, MostStep)), cancellationToken);
+            }
+
             var sector = (uint)_next;
             _next += (long)_header.GrainSectors;
             return sector;
@@ -58,6 +68,10 @@ internal sealed class VmdkSpace : IDisposable
             _returned.Push(sector);
         }
     }
+
+    /// <summary>Gives the host the space back that was never handed out.</summary>
+    public ValueTask CutAsync() =>
+        _store.Length > _next * SectorSize ? _store.SetLengthAsync(_next * SectorSize) : ValueTask.CompletedTask;
 
     public void Dispose() => _growth.Dispose();
 

@@ -101,8 +101,9 @@ internal sealed class VmdkWriter
         {
             try
             {
-                foreach (var extent in _space.Keys)
+                foreach (var (extent, space) in _space)
                 {
+                    await space.CutAsync();
                     await extent.Store!.FlushAsync();
                 }
 

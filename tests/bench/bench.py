@@ -7,7 +7,8 @@ import tempfile
 
 import options
 import report
-from images import Images, read_once, require_space, settle
+from conversions import Conversions
+from images import CONVERTED, Images, read_once, require_space, settle
 from processes import Failure, Interrupted, Interrupts, Processes
 from servers import serving, socket_path
 
@@ -26,6 +27,7 @@ class Bench:
         self.images = Images(folder, self.size, settings.seed, processes, self.programs, say)
         self.servers = settings.only
         self.workloads = settings.workloads
+        self.conversions = None
         self.samples = {}
         self.notes = []
         self.failed = False
@@ -46,44 +48,53 @@ class Bench:
         self._make_images()
         for server in self.servers:
             self._check(server, writes=False)
-        if len(self._left_out) == len(self.servers) * len(self.workloads):
-            raise Failure("no server is left to measure")
+        if not any(self._measured(s, w) for s in self.servers for w in self.workloads) and not self.conversions:
+            raise Failure("nothing is left to measure")
         for number in range(1, self._settings.rounds + 1):
             self._round(number)
+            if self.conversions:
+                self.conversions.round(number)
         self._report(facts, shown)
         return 1 if self.failed else 0
 
     def _leave_out_missing(self):
         for program in sorted({s.program for s in self.servers} | {w.program for w in self.workloads}):
             if program in self._missing:
-                self._note(self._missing[program])
+                self.note(self._missing[program])
         self.servers = [s for s in self.servers if s.program in self.programs]
         self.workloads = [w for w in self.workloads if w.program in self.programs]
         # The check of what is served, and the making of the chain, need nbdcopy.
         if "nbdcopy" not in self.programs:
             raise Failure(self._missing["nbdcopy"])
-        if "blockmount" not in self.programs and any(s.image == "vdi" for s in self.servers):
+        if "blockmount" not in self.programs and any(s.image in CONVERTED for s in self.servers):
             if "qemu-img" not in self.programs:
-                self._note("neither blockmount nor qemu-img is there to make the VDI")
-                self.servers = [s for s in self.servers if s.image != "vdi"]
+                self.note("neither blockmount nor qemu-img is there to make images")
+                self.servers = [s for s in self.servers if s.image not in CONVERTED]
             else:
-                self._note("the VDI is made by qemu-img, as blockmount is missing")
+                self.note("images are made by qemu-img, as blockmount is missing")
+        if self._settings.conversions:
+            if {"blockmount", "qemu-img"} <= self.programs.keys():
+                self.conversions = Conversions(self, self._settings.conversions, say)
+            else:
+                self.note("conversions are left out, as they need blockmount and qemu-img")
         if not self.servers or not self.workloads:
             raise Failure("no server or no workload is left to measure")
 
     def _make_images(self):
         kinds = {s.image for s in self.servers}
         writes = any(w.writes for w in self.workloads)
-        vdis = (1 + writes) * ("vdi" in kinds)
         # Reading is always checked, so the files for it are always made.
         chain = "chain" in kinds
-        require_space(self.folder, self.size, writes and "raw" in kinds, vdis, chain, chain and writes)
+        wanted = {(s.image, False) for s in self.servers} | {(s.image, True) for s in self.servers for w in self.workloads if w.writes and s.can(w)}
+        wanted |= {(kind, False) for kind in (self.conversions.kinds() if self.conversions else [])}
+        images = sorted((kind, copy) for kind, copy in wanted if kind in CONVERTED)
+        # While a conversion is measured its result lies there too.
+        require_space(self.folder, self.size, len(images) + (("raw", True) in wanted) + bool(self.conversions), chain, chain and writes)
         self.images.make_source()
         if "raw" in kinds and writes:
             self.images.make_raw_copy()
-        if "vdi" in kinds:
-            for copy in range(vdis):
-                self.images.make_vdi(writes=copy == 1)
+        for kind, copy in images:
+            self.images.make_image(kind, copy)
         if chain:
             self.images.make_chain(True, writes)
 
@@ -113,7 +124,7 @@ class Bench:
                     self._check(server, writes=True)
 
     def _measured(self, server, workload):
-        return (server.name, workload.name) not in self._left_out
+        return server.can(workload) and (server.name, workload.name) not in self._left_out
 
     def _measure(self, server, workload):
         files = self.images.files(server.image, workload.writes)
@@ -140,9 +151,9 @@ class Bench:
             self._left_out.add((server.name, workload.name))
             self.samples.pop((server.name, workload.name), None)
         self.failed |= is_failure
-        self._note(f"{server.name} is left out of {', '.join(w.name for w in workloads)}: {reason}")
+        self.note(f"{server.name} is left out of {', '.join(w.name for w in workloads)}: {reason}")
 
-    def _note(self, text):
+    def note(self, text):
         self.notes.append(text)
         say(f"note: {text}")
 
@@ -151,10 +162,13 @@ class Bench:
             rows = report.summary(workload, self.servers, self.samples)
             if rows:
                 print(report.table(workload, rows))
+        if self.conversions:
+            self.conversions.report()
         for note in self.notes:
             print(f"- note: {note}")
         if self._settings.json:
-            report.document(self._settings.json, facts, shown, self.workloads, self.servers, self.samples, self.notes)
+            report.document(self._settings.json, facts, shown, self.workloads, self.servers, self.samples, self.notes,
+                            self.conversions.results() if self.conversions else [])
 
 
 def say(text):

@@ -1,4 +1,4 @@
-"""The data that every server gives out: one disk of random bytes as a raw file, a dynamic VDI and a chain of four VDIs."""
+"""The data that every server gives out: one disk, half random bytes and half words, as a raw file, as dynamic images and as a chain of four VDIs."""
 
 import hashlib
 import os
@@ -6,12 +6,20 @@ import random
 import shutil
 
 from processes import Failure
-from servers import Server, serving
+from servers import QEMU_FORMATS, Server, serving
 
 MIB = 1 << 20
 PIECE = 4096
 LEVELS = 4
 SLOW = 1800
+# Name of the file, and what blockmount convert is told, by kind of image.
+CONVERTED = {
+    "vdi": ("data.vdi", []),
+    "vhd": ("data.vhd", []),
+    "vmdk": ("data.vmdk", []),
+    "stream": ("data.vmdk", ["--variant", "stream"]),
+}
+TEXTS = 16
 
 
 class Images:
@@ -40,11 +48,13 @@ class Images:
         return self._files[image, writes]
 
     def make_source(self):
-        self._say(f"writing {self._size // MIB} MiB of random bytes")
+        self._say(f"writing {self._size // MIB} MiB, half random bytes and half words")
+        texts = [self._text() for _ in range(TEXTS)]
         digest = hashlib.sha256()
         with open(self.source, "wb") as data:
-            for _ in range(self._size // MIB):
-                block = os.urandom(MIB)
+            for number in range(self._size // MIB):
+                # What is stored compressed shrinks to about two thirds: neither nothing nor everything of it is literal.
+                block = os.urandom(MIB) if number % 2 == 0 else texts[number // 2 % TEXTS]
                 digest.update(block)
                 data.write(block)
         self.digest = digest.hexdigest()
@@ -53,12 +63,13 @@ class Images:
     def make_raw_copy(self):
         self._files["raw", True] = [self._copy(self.source, "writes.raw")]
 
-    def make_vdi(self, writes):
+    def make_image(self, kind, writes):
         """Made by blockmount convert; by qemu-img where blockmount is missing, for the sake of the other columns."""
-        self._say("making the VDI")
-        path = self._new("writes" if writes else "vdi", "data.vdi")
-        self._convert(self.source, path)
-        self._files["vdi", writes] = [path]
+        self._say(f"making the image {kind}")
+        name, options = CONVERTED[kind]
+        path = self._new(f"{kind}-writes" if writes else kind, name)
+        self._convert(self.source, path, kind, options)
+        self._files[kind, writes] = [path]
 
     def make_chain(self, reads, writes):
         """A quarter of the 1 MiB blocks stays with the base, a quarter belongs to each of the three children.
@@ -90,7 +101,7 @@ class Images:
                 base.seek(at)
                 base.write(other)
         path = self._new("chain", "level0.vdi")
-        self._convert(raw, path)
+        self._convert(raw, path, "vdi", [])
         os.unlink(raw)
         return path
 
@@ -113,11 +124,17 @@ class Images:
         os.unlink(sparse)
         return path
 
-    def _convert(self, source, target):
+    def _convert(self, source, target, kind, options):
         if "blockmount" in self._programs:
-            self._processes.run([self._programs["blockmount"], "convert", source, target], SLOW)
+            self._processes.run([self._programs["blockmount"], "convert", *options, source, target], SLOW)
         else:
-            self._processes.run([self._programs["qemu-img"], "convert", "-f", "raw", "-O", "vdi", source, target], SLOW)
+            special = ["-o", "subformat=streamOptimized"] if kind == "stream" else []
+            self._processes.run([self._programs["qemu-img"], "convert", "-f", "raw", "-O", QEMU_FORMATS[kind], *special, source, target], SLOW)
+
+    def _text(self):
+        words = ["".join(self._random.choices("abcdefghijklmnopqrstuvwxyz", k=self._random.randrange(2, 10))) for _ in range(4096)]
+        text = " ".join(self._random.choices(words, k=MIB // 4)).encode()
+        return text[:MIB]
 
     def _new(self, folder, name):
         # Folders of their own: two copies of one VDI share a UUID, by which a parent is looked for.
@@ -130,11 +147,11 @@ class Images:
         return path
 
 
-def require_space(folder, size, raw_copy, vdis, chain_reads, chain_writes):
+def require_space(folder, size, copies, chain_reads, chain_writes):
     """The most that lies in the folder at once, in whole disks of data, against what the file system has free."""
     chain = (1.5 + 0.25 * chain_reads + 1 * chain_writes) if chain_reads or chain_writes else 0
     # While the chain is made, its base lies there a second time.
-    needed = int((1 + raw_copy + vdis + max(chain, 2 if chain else 0)) * size * 1.05)
+    needed = int((1 + copies + max(chain, 2 if chain else 0)) * size * 1.05)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise Failure(

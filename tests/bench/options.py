@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 
+from conversions import CONVERSIONS
 from servers import SERVERS
 from workloads import WORKLOADS
 
@@ -30,6 +31,8 @@ def parse():
                         help="these servers: " + ", ".join(s.name for s in SERVERS))
     parser.add_argument("--workloads", type=_names("workload", WORKLOADS), default=WORKLOADS, metavar="NAME,…",
                         help="these workloads: " + ", ".join(w.name for w in WORKLOADS))
+    parser.add_argument("--conversions", type=_names("conversion", CONVERSIONS), default=CONVERSIONS, metavar="NAME,…",
+                        help="these conversions, or none: " + ", ".join(c.name for c in CONVERSIONS))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31), metavar="N",
                         help="seed of the order within the rounds and of the chain's layout (default random, printed)")
     parser.add_argument("--json", metavar="FILE", help="write every measurement to FILE too")
@@ -83,6 +86,8 @@ def _size(text):
 
 def _names(kind, known):
     def choose(text):
+        if kind == "conversion" and text == "none":
+            return []
         wanted = [name for name in text.split(",") if name]
         for name in wanted:
             if name not in [k.name for k in known]:

@@ -17,6 +17,9 @@ SOCKET_PATH_LIMIT = 107
 NBD_MAGIC = b"NBDMAGIC"
 
 
+QEMU_FORMATS = {"raw": "raw", "vdi": "vdi", "vhd": "vpc", "vmdk": "vmdk", "stream": "vmdk"}
+
+
 @dataclass(frozen=True)
 class Server:
     name: str
@@ -29,21 +32,34 @@ class Server:
         if self.program == "blockmount":
             return [program, "serve", image, "--socket", path] + (["--read-only"] if read_only else [])
         if self.program == "qemu-nbd":
-            kind = "vdi" if self.image == "vdi" else "raw"
+            kind = QEMU_FORMATS[self.image]
             # -t: stay after the last client; -e 0: any number of clients.
             options = ["-t", "-e", "0", "-f", kind, f"--aio={self.aio}"] + (["-r"] if read_only else [])
             return [program, *options, "-k", path, image]
         return [program, "-f", "-U", path] + (["-r"] if read_only else []) + ["file", image]
 
+    def can(self, workload):
+        """A stream is written once, when it is made."""
+        return self.image != "stream" or not workload.writes
+
 
 SERVERS = [
     Server("blockmount-raw", "blockmount, raw", "blockmount", "raw"),
     Server("blockmount-vdi", "blockmount, VDI", "blockmount", "vdi"),
+    Server("blockmount-vhd", "blockmount, VHD", "blockmount", "vhd"),
+    Server("blockmount-vmdk", "blockmount, VMDK sparse", "blockmount", "vmdk"),
+    Server("blockmount-stream", "blockmount, VMDK streamOptimized", "blockmount", "stream"),
     Server("blockmount-chain", "blockmount, VDI chain of 4", "blockmount", "chain"),
     Server("qemu-raw-threads", "qemu-nbd, raw, threads", "qemu-nbd", "raw", "threads"),
     Server("qemu-raw-io_uring", "qemu-nbd, raw, io_uring", "qemu-nbd", "raw", "io_uring"),
     Server("qemu-vdi-threads", "qemu-nbd, VDI, threads", "qemu-nbd", "vdi", "threads"),
     Server("qemu-vdi-io_uring", "qemu-nbd, VDI, io_uring", "qemu-nbd", "vdi", "io_uring"),
+    Server("qemu-vhd-threads", "qemu-nbd, VHD, threads", "qemu-nbd", "vhd", "threads"),
+    Server("qemu-vhd-io_uring", "qemu-nbd, VHD, io_uring", "qemu-nbd", "vhd", "io_uring"),
+    Server("qemu-vmdk-threads", "qemu-nbd, VMDK sparse, threads", "qemu-nbd", "vmdk", "threads"),
+    Server("qemu-vmdk-io_uring", "qemu-nbd, VMDK sparse, io_uring", "qemu-nbd", "vmdk", "io_uring"),
+    Server("qemu-stream-threads", "qemu-nbd, VMDK streamOptimized, threads", "qemu-nbd", "stream", "threads"),
+    Server("qemu-stream-io_uring", "qemu-nbd, VMDK streamOptimized, io_uring", "qemu-nbd", "stream", "io_uring"),
     Server("nbdkit-raw", "nbdkit file, raw", "nbdkit", "raw"),
 ]
 

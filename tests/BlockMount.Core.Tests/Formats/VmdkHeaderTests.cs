@@ -160,15 +160,8 @@ public sealed class VmdkHeaderTests
     [InlineData(16)]
     public async Task An_esx_copy_on_write_extent_reads_over_its_parent_and_is_not_written(int grainSectors)
     {
-        // One directory entry, one table of 4096 entries (32 sectors) at sector 5, grains behind it.
-        var file = new byte[(37 + (3 * grainSectors)) * 512];
-        foreach (var (at, value) in new[] { (0, 0x44574F43), (4, 1), (8, 3), (12, 1600), (16, grainSectors), (20, 4), (24, 1), (4 * 512, 5), ((5 * 512) + (4 * 7), 37), ((5 * 512) + (4 * 8), 37 + grainSectors) })
-        {
-            BitConverter.GetBytes(value).CopyTo(file, at);
-        }
-
         var content = TestChains.RandomBytes(new Random(1), 2 * grainSectors * 512);
-        content.CopyTo(file, 37 * 512);
+        var file = VmdkCowBuilder.Build(1600, grainSectors, (7, content[..(grainSectors * 512)]), (8, content[(grainSectors * 512)..]));
         var model = TestChains.RandomBytes(new Random(2), 1600 * 512);
         await TestChains.CreateAsync(_provider, "/d/base.vmdk", model.Length, 65536);
         await using (var chain = await TestChains.OpenAsync(_provider, "/d/base.vmdk"))

@@ -19,6 +19,15 @@ internal abstract class VmdkExtent(string imageName, VmdkExtentLine line, ByteSt
 
     public long End => start + line.Length;
 
+    /// <summary>Bytes of a grain; 0 for an extent without any.</summary>
+    public virtual int GrainSize => 0;
+
+    /// <summary>Bytes of disk content in the file, as far as known; all of it after <see cref="ExamineAsync"/>.</summary>
+    public virtual long Allocated => 0;
+
+    /// <summary>Reads what was not needed so far, and adds what is wrong in it.</summary>
+    public virtual ValueTask ExamineAsync(List<ImageDiagnostic> found, CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
     /// <summary>Says where a run inside the extent is.</summary>
     public ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken)
     {
@@ -57,6 +66,8 @@ internal sealed class VmdkFlatExtent(string imageName, VmdkExtentLine line, Byte
 {
     private readonly ByteStore _store = store;
     private readonly long _from = line.FileSector * SectorSize;
+
+    public override long Allocated => Length;
 
     protected override ValueTask<BlockRun> ResolveCoreAsync(long offset, long length, CancellationToken cancellationToken) =>
         new(new BlockRun(RunKind.Data, length, _store, _from + offset));

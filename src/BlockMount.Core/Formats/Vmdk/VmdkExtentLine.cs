@@ -18,6 +18,9 @@ internal enum VmdkExtentType
     /// <summary>SPARSE, and VMFSSPARSE of ESX.</summary>
     Sparse,
 
+    /// <summary>SESPARSE of ESX 6.5 and later.</summary>
+    SeSparse,
+
     /// <summary>FLAT, and VMFS of ESX.</summary>
     Flat,
 
@@ -53,10 +56,13 @@ internal sealed record VmdkExtentLine(VmdkAccess Access, long Sectors, VmdkExten
         var type = typeName switch
         {
             "SPARSE" or "VMFSSPARSE" => VmdkExtentType.Sparse,
+            "SESPARSE" => VmdkExtentType.SeSparse,
             "FLAT" or "VMFS" => VmdkExtentType.Flat,
             "ZERO" => VmdkExtentType.Zero,
+            "VMFSRDM" or "VMFSRAW" => throw DiskErrors.Unsupported(
+                name, $"VMDK extent type is '{typeName}', which stands for a disk that only its ESX host can reach; clone the disk there (vmkfstools -i) and open the clone."),
             _ => throw DiskErrors.Unsupported(
-                name, $"VMDK extent type is '{typeName}'; this program reads SPARSE, FLAT, ZERO, VMFS and VMFSSPARSE."),
+                name, $"VMDK extent type is '{VmdkDescriptor.Shown(typeName)}'; this program reads SPARSE, FLAT, ZERO, VMFS, VMFSSPARSE and SESPARSE."),
         };
         if (type == VmdkExtentType.Zero)
         {
@@ -69,7 +75,7 @@ internal sealed record VmdkExtentLine(VmdkAccess Access, long Sectors, VmdkExten
         var after = rest[(end + 1)..].Trim();
         long fileSector = 0;
         Require(
-            after.Length == 0 || type == VmdkExtentType.Sparse
+            after.Length == 0 || type != VmdkExtentType.Flat
             || (long.TryParse(after.Split(' ')[0], NumberStyles.None, CultureInfo.InvariantCulture, out fileSector) && fileSector <= (long.MaxValue / SectorSize) - sectors),
             $"its offset in the file is '{after}', allowed is a number of sectors");
         return new(access, sectors, type, typeName, rest[1..end], fileSector);

@@ -19,7 +19,7 @@ public sealed class VmdkFormat : ImageFormat
     {
         var start = new byte[(int)Math.Min(64, store.Length)];
         await store.ReadAsync(0, start, cancellationToken);
-        return VmdkSparseHeader.MagicOf(start) is SparseMagic or CowMagic ? 90 : VmdkDescriptor.IsDescriptor(start) ? 80 : 0;
+        return VmdkSparseHeader.MagicOf(start) is SparseMagic or CowMagic || VmdkSeHeader.HasMagic(start) ? 90 : VmdkDescriptor.IsDescriptor(start) ? 80 : 0;
     }
 
     public override async ValueTask<ImageLinks?> ReadLinksAsync(ByteStore store, CancellationToken cancellationToken)

@@ -29,24 +29,24 @@ internal sealed class VmdkLayer : ImageLayer
 
     public override ParentLink? Parent => _source.Descriptor.Parent;
 
-    public override bool KeepsAllocation => !_extents.Any(static e => e is VmdkSparseExtent);
+    public override bool KeepsAllocation => _extents.All(static e => e.GrainSize == 0);
 
     public override ImageDescription Describe()
     {
-        var sparse = _extents.OfType<VmdkSparseExtent>().ToArray();
+        var sparse = _extents.Any(static e => e.GrainSize > 0);
         return new()
         {
             Format = "vmdk",
-            Variant = VmdkDiagnostics.VariantOf(_source.Descriptor, sparse.Length > 0),
+            Variant = VmdkDiagnostics.VariantOf(_source.Descriptor, sparse),
             Version = _source.Descriptor.CreateType,
             Capacity = Capacity,
             FileSize = _store.Length + _files.Sum(static f => f.Length),
-            BlockSize = sparse.Length > 0 ? UnitSize : 0,
-            Allocated = sparse.Sum(static e => e.Table.CountAllocated() * e.Header.GrainSize) + _extents.OfType<VmdkFlatExtent>().Sum(static e => e.Length),
+            BlockSize = sparse ? UnitSize : 0,
+            Allocated = _extents.Sum(static e => e.Allocated),
             Identity = Identity,
             Parent = Parent,
             Comment = _source.Descriptor.Comment,
-            Flags = sparse.Length > 0 ? sparse[0].Header.Flags : 0,
+            Flags = _extents.OfType<VmdkSparseExtent>().FirstOrDefault()?.Header.Flags ?? 0,
             Lchs = _source.Descriptor.Lchs,
             Pchs = _source.Descriptor.Pchs,
             Diagnostics = _diagnostics,
@@ -56,9 +56,9 @@ internal sealed class VmdkLayer : ImageLayer
     public override async ValueTask ExamineAsync(CancellationToken cancellationToken)
     {
         var found = VmdkDiagnostics.Find(_extents);
-        foreach (var extent in _extents.OfType<VmdkSparseExtent>())
+        foreach (var extent in _extents)
         {
-            await VmdkDiagnostics.ExamineAsync(extent, found, cancellationToken);
+            await extent.ExamineAsync(found, cancellationToken);
         }
 
         _diagnostics = found;
@@ -129,5 +129,5 @@ internal sealed class VmdkLayer : ImageLayer
 
     /// <summary>The smallest grain; an image without any never allocates, and its unit only says on what scale to ask.</summary>
     private static long UnitOf(IReadOnlyList<VmdkExtent> extents) =>
-        extents.OfType<VmdkSparseExtent>().Select(static e => (long)e.Header.GrainSize).DefaultIfEmpty(1 << 20).Min();
+        extents.Where(static e => e.GrainSize > 0).Select(static e => (long)e.GrainSize).DefaultIfEmpty(1 << 20).Min();
 }

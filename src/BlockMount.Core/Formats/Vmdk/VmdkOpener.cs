@@ -68,6 +68,11 @@ internal static class VmdkOpener
             return await SparseAsync(image, line, store, await VmdkSource.ReadHeaderAsync(store, cancellationToken), start, cancellationToken);
         }
 
+        if (line.Type == VmdkExtentType.SeSparse)
+        {
+            return await SeSparseAsync(image, line, store, start, cancellationToken);
+        }
+
         var end = (line.FileSector + line.Sectors) * SectorSize;
         return end <= store.Length
             ? new VmdkFlatExtent(image.Name, line, store, start)
@@ -77,12 +82,25 @@ internal static class VmdkOpener
     private static async ValueTask<VmdkExtent> SparseAsync(
         ByteStore image, VmdkExtentLine line, ByteStore store, VmdkSparseHeader header, long start, CancellationToken cancellationToken)
     {
-        if (header.Capacity < (ulong)line.Sectors)
-        {
-            throw DiskErrors.Corrupt(store.Name, $"VMDK capacity is {header.Capacity} sectors, and the descriptor gives the extent {line.Sectors}.");
-        }
-
+        RequireCapacity(store, line, header.Capacity);
         var table = await VmdkGrainTable.LoadAsync(store, header, cancellationToken);
         return new VmdkSparseExtent(image.Name, line, store, header, table, start);
+    }
+
+    private static async ValueTask<VmdkExtent> SeSparseAsync(
+        ByteStore image, VmdkExtentLine line, ByteStore store, long start, CancellationToken cancellationToken)
+    {
+        var header = await VmdkSeHeader.ReadAsync(store, cancellationToken);
+        RequireCapacity(store, line, (ulong)header.Capacity);
+        var table = await VmdkSeTable.LoadAsync(store, header, cancellationToken);
+        return new VmdkSeSparseExtent(image.Name, line, store, header, table, start);
+    }
+
+    private static void RequireCapacity(ByteStore store, VmdkExtentLine line, ulong capacity)
+    {
+        if (capacity < (ulong)line.Sectors)
+        {
+            throw DiskErrors.Corrupt(store.Name, $"VMDK capacity is {capacity} sectors, and the descriptor gives the extent {line.Sectors}.");
+        }
     }
 }

@@ -15,6 +15,11 @@ internal sealed record VmdkSource(VmdkDescriptor Descriptor, long DescriptorOffs
     public static async ValueTask<VmdkSource> ReadAsync(ByteStore store, CancellationToken cancellationToken)
     {
         var sector = await ReadStartAsync(store, SectorSize, cancellationToken);
+        if (VmdkSeHeader.HasMagic(sector))
+        {
+            throw WithoutDescriptor(store);
+        }
+
         if (VmdkSparseHeader.MagicOf(sector) is not (SparseMagic or CowMagic))
         {
             if (!VmdkDescriptor.IsDescriptor(sector))
@@ -30,7 +35,7 @@ internal sealed record VmdkSource(VmdkDescriptor Descriptor, long DescriptorOffs
         var header = await ReadHeaderAsync(store, cancellationToken);
         if (header.DescriptorOffset == 0)
         {
-            throw DiskErrors.Unsupported(store.Name, "it is one extent of a VMDK and has no descriptor; open the descriptor file that names it.");
+            throw WithoutDescriptor(store);
         }
 
         var offset = (long)header.DescriptorOffset * SectorSize;
@@ -63,6 +68,9 @@ internal sealed record VmdkSource(VmdkDescriptor Descriptor, long DescriptorOffs
 
         return VmdkSparseHeader.Parse(store.Name, end.AsSpan(SectorSize, SectorSize), store.Length);
     }
+
+    private static DiskException WithoutDescriptor(ByteStore store) =>
+        DiskErrors.Unsupported(store.Name, "it is one extent of a VMDK and has no descriptor; open the descriptor file that names it.");
 
     private static async ValueTask<byte[]> ReadStartAsync(ByteStore store, int most, CancellationToken cancellationToken)
     {

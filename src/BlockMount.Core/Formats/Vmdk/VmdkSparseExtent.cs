@@ -31,6 +31,13 @@ internal sealed class VmdkSparseExtent : VmdkExtent
     /// <summary>First sectors of the redundant tables, once they were checked for writing.</summary>
     public uint[]? RedundantTables { get; set; }
 
+    public override int GrainSize => Header.GrainSize;
+
+    public override long Allocated => Table.CountAllocated() * Header.GrainSize;
+
+    public override ValueTask ExamineAsync(List<ImageDiagnostic> found, CancellationToken cancellationToken) =>
+        VmdkDiagnostics.ExamineAsync(this, found, cancellationToken);
+
     public long GrainAt(long offset) => offset >> _grainShift;
 
     public int TableOf(long grain) => (int)(grain >> _tableShift);

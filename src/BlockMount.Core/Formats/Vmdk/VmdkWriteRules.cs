@@ -19,6 +19,12 @@ internal static class VmdkWriteRules
             throw Refused(name, $"its grains are compressed ({descriptor.CreateType}) and cannot be changed in place");
         }
 
+        if (descriptor.Extents.FirstOrDefault(static e => e.Access == VmdkAccess.ReadWrite && e.Type == VmdkExtentType.SeSparse) is { } line)
+        {
+            throw DiskErrors.Unsupported(
+                name, $"its extent {VmdkDescriptor.Shown(line.FileName)} is an ESX seSparse file, which this program only reads; convert the disk to write to it, or add --read-only.");
+        }
+
         if (descriptor.Extents.All(static e => e.Access != VmdkAccess.ReadWrite || e.Type == VmdkExtentType.Zero))
         {
             throw new DiskException(ErrorKind.ReadOnly, $"{name}: none of its extents is marked RW, so nothing can be written to; add --read-only.") { Path = name };

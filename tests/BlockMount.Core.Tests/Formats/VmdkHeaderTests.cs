@@ -230,6 +230,23 @@ public sealed class VmdkHeaderTests
         }
     }
 
+    [Theory]
+    [InlineData("RW 1600 SPARSE \"16.vmdk\"\nRDONLY 1600 SPARSE \"8.vmdk\"\n")]
+    [InlineData("RDONLY 1600 SPARSE \"8.vmdk\"\nRW 1600 SPARSE \"16.vmdk\"\n")]
+    [InlineData("RW 1600 SPARSE \"16.vmdk\"\nRDONLY 800 SESPARSE \"se.vmdk\"\n")]
+    public async Task A_grain_larger_than_that_of_an_extent_that_is_only_read_is_not_written_because_writes_meet_in_it(string extents)
+    {
+        _provider["/d/16.vmdk"] = new VmdkBuilder { Embedded = false, Capacity = 1600 }.Build();
+        _provider["/d/8.vmdk"] = new VmdkBuilder { Embedded = false, Capacity = 1600, GrainSize = 8 }.Build();
+        _provider["/d/se.vmdk"] = new VmdkSeBuilder().Build();
+        _provider["/d/x.vmdk"] = System.Text.Encoding.ASCII.GetBytes("# Disk DescriptorFile\nversion=1\n" + extents);
+        await (await TestChains.OpenAsync(_provider, "/d/x.vmdk", readOnly: true)).DisposeAsync();
+
+        var error = await Assert.ThrowsAsync<DiskException>(async () => await TestChains.OpenAsync(_provider, "/d/x.vmdk"));
+
+        Assert.Contains("multiples of one grain size", error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_zeroed_grain_hides_the_parent_and_the_number_1_is_an_error_without_the_flag()
     {

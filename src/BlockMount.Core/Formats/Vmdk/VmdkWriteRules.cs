@@ -42,8 +42,8 @@ internal static class VmdkWriteRules
             }
         }
 
-        var sparse = extents.OfType<VmdkSparseExtent>().ToArray();
-        foreach (var extent in sparse.Where(static e => e.Line.Access == VmdkAccess.ReadWrite))
+        var unit = extents.Where(static e => e.GrainSize > 0).Select(static e => e.GrainSize).DefaultIfEmpty().Min();
+        foreach (var extent in extents.OfType<VmdkSparseExtent>().Where(static e => e.Line.Access == VmdkAccess.ReadWrite))
         {
             var header = extent.Header;
             if (header.IsCow || header.IsCompressed)
@@ -56,8 +56,8 @@ internal static class VmdkWriteRules
                 throw Refused(name, $"the flags of its extent {extent.Store!.Name} are 0x{header.Flags:X}, of which only 0x{KnownFlags:X} are known");
             }
 
-            // The chain allocates in units of one size that start at multiples of it.
-            if (header.GrainSize != sparse[0].Header.GrainSize || extent.Start % header.GrainSize != 0
+            // The chain allocates in units of one size, the smallest grain of all extents, that start at multiples of it.
+            if (header.GrainSize != unit || extent.Start % header.GrainSize != 0
                 || (extent.Length % header.GrainSize != 0 && !ReferenceEquals(extent, extents[^1])))
             {
                 throw Refused(name, $"its sparse extents do not begin and end at multiples of one grain size, {extent.Store!.Name} first");

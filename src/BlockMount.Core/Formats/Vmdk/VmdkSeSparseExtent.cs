@@ -47,7 +47,7 @@ internal sealed class VmdkSeSparseExtent(string imageName, VmdkExtentLine line, 
         _allocated = allocated;
         if (first is not null)
         {
-            found.Add(new(Severity.Error, "tables", first));
+            found.Add(new(Severity.Error, "tables", Store!.Name, null, first));
         }
     }
 

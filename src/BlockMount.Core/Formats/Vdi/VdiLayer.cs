@@ -134,7 +134,7 @@ internal sealed class VdiLayer : ImageLayer
         }
 
         await _store.FlushAsync(cancellationToken);
-        await WriteEntriesAsync(changes, cancellationToken);
+        await PendingEntries.WriteAsync(_store, _header.TableOffset, bigEndian: false, changes, cancellationToken);
         await _store.FlushAsync(cancellationToken);
     }
 
@@ -169,24 +169,6 @@ internal sealed class VdiLayer : ImageLayer
         finally
         {
             _growth.Release();
-        }
-    }
-
-    private async ValueTask WriteEntriesAsync(KeyValuePair<int, uint>[] changes, CancellationToken cancellationToken)
-    {
-        var bytes = new byte[4 * changes.Length];
-        for (var first = 0; first < changes.Length;)
-        {
-            var count = 0;
-            do
-            {
-                BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4 * count), changes[first + count].Value);
-                count++;
-            }
-            while (first + count < changes.Length && changes[first + count].Key == changes[first].Key + count);
-
-            await _store.WriteAsync(_header.TableOffset + (4L * changes[first].Key), bytes.AsMemory(0, 4 * count), cancellationToken);
-            first += count;
         }
     }
 }

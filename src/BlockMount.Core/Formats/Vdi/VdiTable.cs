@@ -17,7 +17,7 @@ internal sealed class VdiTable
     private readonly uint[] _entries;
     private readonly ulong[] _used;
     private readonly Lock _lock = new();
-    private Dictionary<int, uint> _pending = [];
+    private readonly PendingEntries _pending = new();
     private int _searchFrom;
     private long _allocated;
     private uint _highWater;
@@ -94,7 +94,7 @@ internal sealed class VdiTable
         lock (_lock)
         {
             Volatile.Write(ref _entries[index], value);
-            _pending[index] = value;
+            _pending.Set(index, value);
             if (value < EntryZero)
             {
                 _allocated++;
@@ -103,29 +103,13 @@ internal sealed class VdiTable
         }
     }
 
-    /// <summary>
-    /// Takes the changes made so far, in table order, with the count of slots they and all earlier ones need. Values are taken
-    /// along because an entry may change again before it is written: that later value's content may not be durable yet.
-    /// </summary>
+    /// <summary>Takes the changes made so far, in table order, with the count of slots they and all earlier ones need.</summary>
     public (KeyValuePair<int, uint>[] Changes, uint HighWater) TakeChanges()
     {
-        Dictionary<int, uint> taken;
-        uint highWater;
         lock (_lock)
         {
-            highWater = _highWater;
-            if (_pending.Count == 0)
-            {
-                return ([], highWater);
-            }
-
-            taken = _pending;
-            _pending = [];
+            return (_pending.Take(), _highWater);
         }
-
-        var changes = taken.ToArray();
-        Array.Sort(changes, static (a, b) => a.Key.CompareTo(b.Key));
-        return (changes, highWater);
     }
 
     private void CheckAll(ByteStore store, VdiHeader header)

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Numerics;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vhd.VhdConstants;
@@ -151,7 +150,7 @@ internal sealed class VhdLayer : ImageLayer
             await _store.WriteAsync((long)_table[index] * SectorSize, bits, cancellationToken);
         }
 
-        await WriteEntriesAsync(entries, cancellationToken);
+        await PendingEntries.WriteAsync(_store, _header.TableOffset, bigEndian: true, entries, cancellationToken);
         await _store.FlushAsync(cancellationToken);
     }
 
@@ -226,24 +225,6 @@ internal sealed class VhdLayer : ImageLayer
         finally
         {
             _growth.Release();
-        }
-    }
-
-    private async ValueTask WriteEntriesAsync(KeyValuePair<int, uint>[] changes, CancellationToken cancellationToken)
-    {
-        var bytes = new byte[4 * changes.Length];
-        for (var first = 0; first < changes.Length;)
-        {
-            var count = 0;
-            do
-            {
-                BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(4 * count), changes[first + count].Value);
-                count++;
-            }
-            while (first + count < changes.Length && changes[first + count].Key == changes[first].Key + count);
-
-            await _store.WriteAsync(_header.TableOffset + (4L * changes[first].Key), bytes.AsMemory(0, 4 * count), cancellationToken);
-            first += count;
         }
     }
 }

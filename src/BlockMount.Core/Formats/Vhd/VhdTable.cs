@@ -18,7 +18,7 @@ internal sealed class VhdTable
     private readonly Lock _lock = new();
     private readonly Stack<uint> _returned = new();
     private readonly long _stride;
-    private Dictionary<int, uint> _pending = [];
+    private readonly PendingEntries _pending = new();
     private long _allocated;
     private long _end;
 
@@ -100,7 +100,7 @@ internal sealed class VhdTable
         lock (_lock)
         {
             Volatile.Write(ref _entries[index], place);
-            _pending[index] = place;
+            _pending.Set(index, place);
             _allocated++;
         }
     }
@@ -108,21 +108,10 @@ internal sealed class VhdTable
     /// <summary>Takes the changes made so far, in table order.</summary>
     public KeyValuePair<int, uint>[] TakeChanges()
     {
-        Dictionary<int, uint> taken;
         lock (_lock)
         {
-            if (_pending.Count == 0)
-            {
-                return [];
-            }
-
-            taken = _pending;
-            _pending = [];
+            return _pending.Take();
         }
-
-        var changes = taken.ToArray();
-        Array.Sort(changes, static (a, b) => a.Key.CompareTo(b.Key));
-        return changes;
     }
 
     private void CheckAll(string name, VhdStructure structure, VhdSparseHeader header)

@@ -47,11 +47,11 @@ public sealed class MachineDisk(IStoreProvider provider)
         {
             return new DiskException(
                 ErrorKind.BrokenChain,
-                $"{machine.FilePath}: its disk {disk.Slot} is registered at {path}, outside the machine's folder; add --allow-path {Path.GetDirectoryName(path)} if that is right.") { Path = machine.FilePath };
+                $"{machine.FilePath}: its disk {ShownText.Short(disk.Slot)} is registered at {ShownText.Path(path)}, outside the machine's folder; add --allow-path {ShownText.Path(Path.GetDirectoryName(path) ?? "/")} if that is right.") { Path = machine.FilePath };
         }
 
         return new DiskException(
             ErrorKind.BrokenChain,
-            $"{machine.FilePath}: the image of its disk {disk.Slot}, UUID {disk.Uuid}, is in none of {scope.Describe()}; add --search with the folder that holds it.") { Path = machine.FilePath };
+            $"{machine.FilePath}: the image of its disk {ShownText.Short(disk.Slot)}, UUID {disk.Uuid}, is in none of {scope.Describe()}; add --search with the folder that holds it.") { Path = machine.FilePath };
     }
 }

@@ -88,7 +88,7 @@ internal sealed class ParentFinder(IStoreProvider provider)
 
     private static string Named(ParentLink link)
     {
-        var hint = link.NameHint is { } name ? $"'{string.Concat(name.Take(200).Select(c => char.IsControl(c) ? '?' : c))}'" : "which it gives no name";
+        var hint = link.NameHint is { } name ? $"'{ShownText.Short(name)}'" : "which it gives no name";
         return link.Uuid != Guid.Empty ? $"the image with UUID {link.Uuid}" : $"the image {hint} with CID {link.ContentId:x8}";
     }
 

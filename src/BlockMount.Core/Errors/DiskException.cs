@@ -2,12 +2,12 @@ namespace BlockMount.Core.Errors;
 
 /// <summary>
 /// The one exception of the libraries. Its message is one sentence that names the file, the field or offset, the value found
-/// and what was allowed.
+/// and what was allowed. Control characters, which only a name or a value in a file can have brought in, are shown as question marks.
 /// </summary>
 public sealed class DiskException : Exception
 {
     public DiskException(ErrorKind kind, string message, Exception? innerException = null)
-        : base(message, innerException) => Kind = kind;
+        : base(ShownText.Printable(message), innerException) => Kind = kind;
 
     /// <summary>What a caller can act on.</summary>
     public ErrorKind Kind { get; }

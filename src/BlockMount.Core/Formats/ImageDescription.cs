@@ -1,3 +1,5 @@
+using BlockMount.Core.Errors;
+
 namespace BlockMount.Core.Formats;
 
 /// <summary>Old-style disk geometry; all zero when the image does not say.</summary>
@@ -17,7 +19,10 @@ public enum Severity
 /// <param name="File">The file it is about.</param>
 /// <param name="Offset">Byte of that file where what it is about starts; null when it has no place.</param>
 /// <param name="Message">One sentence naming the file, field and value.</param>
-public sealed record ImageDiagnostic(Severity Severity, string Code, string File, long? Offset, string Message);
+public sealed record ImageDiagnostic(Severity Severity, string Code, string File, long? Offset, string Message)
+{
+    public string Message { get; } = ShownText.Printable(Message);
+}
 
 /// <summary>The identity by which images of a chain know each other.</summary>
 /// <param name="Uuid">The image's own UUID; empty when the format has none.</param>

@@ -11,6 +11,8 @@ public sealed class VBoxMachineFile
     /// <summary>Bytes, or characters, that a machine file may have.</summary>
     public const int MaximumSize = 16 << 20;
 
+    private const int MostDescribed = 32;
+
     private readonly Dictionary<Guid, VBoxDisk> _disks;
 
     internal VBoxMachineFile(string path, IEnumerable<VBoxDisk> disks)
@@ -85,7 +87,7 @@ public sealed class VBoxMachineFile
     {
         if (Attachments.Count == 0)
         {
-            throw new DiskException(ErrorKind.NotFound, $"{FilePath}: the machine \"{Name}\" has no hard disk.") { Path = FilePath };
+            throw new DiskException(ErrorKind.NotFound, $"{FilePath}: the machine \"{ShownText.Short(Name)}\" has no hard disk.") { Path = FilePath };
         }
 
         if (selector is null)
@@ -104,8 +106,8 @@ public sealed class VBoxMachineFile
         {
             1 => matches[0],
             0 => throw new DiskException(
-                ErrorKind.NotFound, $"{FilePath}: the machine \"{Name}\" has no hard disk \"{selector}\"; it has {Describe(Attachments)}.") { Path = FilePath },
-            _ => throw Ambiguous($"has several hard disks that \"{selector}\" may mean", matches),
+                ErrorKind.NotFound, $"{FilePath}: the machine \"{ShownText.Short(Name)}\" has no hard disk \"{ShownText.Short(selector)}\"; it has {Describe(Attachments)}.") { Path = FilePath },
+            _ => throw Ambiguous($"has several hard disks that \"{ShownText.Short(selector)}\" may mean", matches),
         };
     }
 
@@ -120,9 +122,10 @@ public sealed class VBoxMachineFile
                 || Path.GetFileNameWithoutExtension(disk.FileName).Equals(selector, StringComparison.OrdinalIgnoreCase)));
 
     private DiskException Ambiguous(string problem, IReadOnlyList<VBoxAttachment> choices) =>
-        new(ErrorKind.InvalidArgument, $"{FilePath}: the machine \"{Name}\" {problem}; name one of {Describe(choices)}.") { Path = FilePath };
+        new(ErrorKind.InvalidArgument, $"{FilePath}: the machine \"{ShownText.Short(Name)}\" {problem}; name one of {Describe(choices)}.") { Path = FilePath };
 
     private string Describe(IReadOnlyList<VBoxAttachment> attachments) =>
-        string.Join(", ", attachments.Select(attachment =>
-            $"{attachment.Slot} ({(ChainOf(attachment.Uuid) is [.., var origin] ? origin.FileName : attachment.Uuid.ToString("B"))})"));
+        string.Join(", ", attachments.Take(MostDescribed).Select(attachment =>
+            $"{ShownText.Short(attachment.Slot)} ({(ChainOf(attachment.Uuid) is [.., var origin] ? ShownText.Short(origin.FileName) : attachment.Uuid.ToString("B"))})"))
+        + (attachments.Count > MostDescribed ? $" and {attachments.Count - MostDescribed} more" : string.Empty);
 }

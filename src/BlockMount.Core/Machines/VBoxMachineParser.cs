@@ -80,7 +80,7 @@ internal sealed class VBoxMachineParser(string text, string path)
         {
             throw new DiskException(
                 _isVirtualBox ? ErrorKind.CorruptImage : ErrorKind.NotThisFormat,
-                $"{_path}: line {e.LineNumber} is not the XML of a VirtualBox machine file: {e.Message}", e) { Path = _path };
+                $"{_path}: line {e.LineNumber} is not the XML of a VirtualBox machine file: {ShownText.Short(e.Message.TrimEnd('.'))}.", e) { Path = _path };
         }
     }
 
@@ -104,7 +104,7 @@ internal sealed class VBoxMachineParser(string text, string path)
     {
         if (xml.LocalName is not VirtualBox)
         {
-            throw DiskErrors.NotThisFormat(_path, $"its outermost element is {xml.LocalName}, not {VirtualBox}, so it is not a VirtualBox machine file.");
+            throw DiskErrors.NotThisFormat(_path, $"its outermost element is {ShownText.Short(xml.LocalName)}, not {VirtualBox}, so it is not a VirtualBox machine file.");
         }
 
         _isVirtualBox = true;
@@ -201,7 +201,7 @@ internal sealed class VBoxMachineParser(string text, string path)
         var value = xml.GetAttribute(attribute);
         return Guid.TryParseExact(value, "B", out var uuid) || Guid.TryParseExact(value, "D", out uuid)
             ? uuid
-            : throw Corrupt(xml, value is null ? $"a {xml.LocalName} element has no {attribute}" : $"{attribute} of a {xml.LocalName} element is \"{value}\", not a UUID");
+            : throw Corrupt(xml, value is null ? $"a {xml.LocalName} element has no {attribute}" : $"{attribute} of a {xml.LocalName} element is \"{ShownText.Short(value)}\", not a UUID");
     }
 
     private int Number(XmlReader xml, string attribute)
@@ -209,7 +209,7 @@ internal sealed class VBoxMachineParser(string text, string path)
         var value = xml.GetAttribute(attribute) ?? "0";
         return int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
             ? number
-            : throw Corrupt(xml, $"{attribute} of a {xml.LocalName} element is \"{value}\", not a number from 0");
+            : throw Corrupt(xml, $"{attribute} of a {xml.LocalName} element is \"{ShownText.Short(value)}\", not a number from 0");
     }
 
     private DiskException Corrupt(XmlReader xml, string problem) =>

@@ -164,6 +164,27 @@ public sealed class VBoxMachineFileTests
     }
 
     [Fact]
+    public void A_sentence_about_a_machine_file_is_short_and_printable_whatever_the_file_says()
+    {
+        var much = new string('x', 1 << 20);
+        var disks = string.Concat(Enumerable.Range(0, 5000).Select(i => $"<AttachedDevice type='HardDisk' port='{i}'><Image uuid='{Number(i)}'/></AttachedDevice>"));
+        string[] texts =
+        [
+            $"<{much}/>", $"<VirtualBox><{much}></VirtualBox>", $"<VirtualBox><Machine uuid='&#10;{much}'/></VirtualBox>", "<VirtualBox>\u0001</VirtualBox>",
+            VBoxSamples.WithRegistry($"<HardDisk location='a' uuid='\n{much}'/>"), VBoxSamples.Snapshots.Replace("port=\"0\"", $"port=\"&#9;{much}\"", StringComparison.Ordinal),
+            $"<VirtualBox><Machine name='&#10;{much}'/></VirtualBox>", $"<VirtualBox><Machine name='m'><StorageController name='&#10;{much}'>{disks}</StorageController></Machine></VirtualBox>",
+        ];
+        foreach (var text in texts)
+        {
+            var error = Assert.Throws<DiskException>(() => VBoxMachineFile.Parse(text, FilePath).SelectDisk(null));
+
+            Assert.InRange(error.Message.Length, 30, 10_000);
+            Assert.DoesNotContain(error.Message, char.IsControl);
+            Assert.EndsWith(".", error.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public void A_bomb_of_entities_is_refused_unopened()
     {
         var text = "<!DOCTYPE VirtualBox [<!ENTITY a \"aaaaaaaaaa\">"

@@ -80,7 +80,7 @@ internal sealed class VmdkCompressedGrains(ByteStore store, VmdkSparseHeader hea
         }
         catch (InvalidDataException e)
         {
-            throw new DiskException(ErrorKind.CorruptImage, $"{store.Name}: VMDK grain {grain} cannot be inflated ({e.Message})", e) { Path = store.Name };
+            throw new DiskException(ErrorKind.CorruptImage, $"{store.Name}: VMDK grain {grain} cannot be inflated: {e.Message.TrimEnd('.')}.", e) { Path = store.Name };
         }
     }
 }

@@ -73,13 +73,6 @@ internal sealed class VmdkDescriptor
 
     public VmdkValue? Find(string key) => _values.TryGetValue(key, out var value) ? value : null;
 
-    /// <summary>Text of a hostile file, short enough and printable, for a sentence.</summary>
-    public static string Shown(string text)
-    {
-        var cut = text.Length > 80 ? text[..80] + "..." : text;
-        return string.Concat(cut.Select(c => char.IsControl(c) ? '?' : c));
-    }
-
     private void ReadLines(ReadOnlySpan<byte> bytes)
     {
         for (var at = 0; at < bytes.Length;)
@@ -139,7 +132,7 @@ internal sealed class VmdkDescriptor
     {
         if (Version is not ("1" or "2" or "3"))
         {
-            throw DiskErrors.Unsupported(_name, $"VMDK descriptor version is '{Shown(Version)}'; known are 1 to 3.");
+            throw DiskErrors.Unsupported(_name, $"VMDK descriptor version is '{ShownText.Short(Version)}'; known are 1 to 3.");
         }
 
         if (_extents.Count == 0)
@@ -172,7 +165,7 @@ internal sealed class VmdkDescriptor
         var text = Text(key);
         return text.Length == 0 ? Guid.Empty
             : Guid.TryParseExact(text.Trim('{', '}'), "D", out var uuid) ? uuid
-            : throw DiskErrors.Corrupt(_name, $"VMDK {key} is '{Shown(text)}'; allowed is a UUID.");
+            : throw DiskErrors.Corrupt(_name, $"VMDK {key} is '{ShownText.Short(text)}'; allowed is a UUID.");
     }
 
     private uint? ContentId(string key)
@@ -180,7 +173,7 @@ internal sealed class VmdkDescriptor
         var text = Text(key);
         return text.Length == 0 ? null
             : uint.TryParse(text, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var id) ? id
-            : throw DiskErrors.Corrupt(_name, $"VMDK {key} is '{Shown(text)}'; allowed are 1 to 8 hexadecimal digits.");
+            : throw DiskErrors.Corrupt(_name, $"VMDK {key} is '{ShownText.Short(text)}'; allowed are 1 to 8 hexadecimal digits.");
     }
 
     private DiskGeometry? Geometry(string cylinders, string heads, string sectors) =>

@@ -30,7 +30,7 @@ internal sealed class VmdkExtentFiles(ByteStore image, ImageContext context) : I
             ? path
             : throw new DiskException(
                 ErrorKind.AccessDenied,
-                $"{image.Name}: its extent {VmdkDescriptor.Shown(path)} lies outside {_folder}; add --allow-path {VmdkDescriptor.Shown(folder ?? "/")} if that is right.") { Path = image.Name };
+                $"{image.Name}: its extent {ShownText.Path(path)} lies outside {_folder}; add --allow-path {ShownText.Path(folder ?? "/")} if that is right.") { Path = image.Name };
     }
 
     /// <summary>The file of an extent; one that several extents name is opened once.</summary>
@@ -55,7 +55,7 @@ internal sealed class VmdkExtentFiles(ByteStore image, ImageContext context) : I
         }
         catch (DiskException e) when (e.Kind == ErrorKind.NotFound)
         {
-            throw new DiskException(ErrorKind.NotFound, $"{image.Name}: its extent {VmdkDescriptor.Shown(path)} is missing; put the file there.", e) { Path = path };
+            throw new DiskException(ErrorKind.NotFound, $"{image.Name}: its extent {ShownText.Path(path)} is missing; put the file there.", e) { Path = path };
         }
     }
 

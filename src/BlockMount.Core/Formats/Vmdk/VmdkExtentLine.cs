@@ -51,7 +51,7 @@ internal sealed record VmdkExtentLine(VmdkAccess Access, long Sectors, VmdkExten
         var access = AccessOf(fields[0])!.Value;
         Require(
             long.TryParse(fields[1], NumberStyles.None, CultureInfo.InvariantCulture, out var sectors) && sectors is > 0 and <= long.MaxValue / SectorSize,
-            $"its size is '{fields[1]}', allowed is 1 to {long.MaxValue / SectorSize} sectors");
+            $"its size is '{ShownText.Short(fields[1])}', allowed is 1 to {long.MaxValue / SectorSize} sectors");
         var typeName = fields[2];
         var type = typeName switch
         {
@@ -62,7 +62,7 @@ internal sealed record VmdkExtentLine(VmdkAccess Access, long Sectors, VmdkExten
             "VMFSRDM" or "VMFSRAW" => throw DiskErrors.Unsupported(
                 name, $"VMDK extent type is '{typeName}', which stands for a disk that only its ESX host can reach; clone the disk there (vmkfstools -i) and open the clone."),
             _ => throw DiskErrors.Unsupported(
-                name, $"VMDK extent type is '{VmdkDescriptor.Shown(typeName)}'; this program reads SPARSE, FLAT, ZERO, VMFS, VMFSSPARSE and SESPARSE."),
+                name, $"VMDK extent type is '{ShownText.Short(typeName)}'; this program reads SPARSE, FLAT, ZERO, VMFS, VMFSSPARSE and SESPARSE."),
         };
         if (type == VmdkExtentType.Zero)
         {
@@ -72,19 +72,20 @@ internal sealed record VmdkExtentLine(VmdkAccess Access, long Sectors, VmdkExten
         var rest = fields.Length > 3 ? fields[3] : string.Empty;
         var end = rest.LastIndexOf('"');
         Require(rest.StartsWith('"') && end > 1, "its file name is missing or not in quotes");
+        Require(end - 1 <= ShownText.LongestPath, $"its file name has {end - 1} characters, allowed are {ShownText.LongestPath}");
         var after = rest[(end + 1)..].Trim();
         long fileSector = 0;
         Require(
             after.Length == 0 || type != VmdkExtentType.Flat
             || (long.TryParse(after.Split(' ')[0], NumberStyles.None, CultureInfo.InvariantCulture, out fileSector) && fileSector <= (long.MaxValue / SectorSize) - sectors),
-            $"its offset in the file is '{after}', allowed is a number of sectors");
+            $"its offset in the file is '{ShownText.Short(after)}', allowed is a number of sectors");
         return new(access, sectors, type, typeName, rest[1..end], fileSector);
 
         void Require(bool holds, string reason)
         {
             if (!holds)
             {
-                throw DiskErrors.Corrupt(name, $"the VMDK extent line '{VmdkDescriptor.Shown(line)}' cannot be read, {reason}.");
+                throw DiskErrors.Corrupt(name, $"the VMDK extent line '{ShownText.Short(line)}' cannot be read, {reason}.");
             }
         }
     }

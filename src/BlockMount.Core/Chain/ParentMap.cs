@@ -16,6 +16,9 @@ internal sealed class ParentMap
     private const byte FirstLayer = 3;
     private const long MaxGranule = 1L << 20;
 
+    /// <summary>Pages of a disk of 1 PiB in granules of 1 MiB; what is larger, which costs nothing to claim, has larger granules.</summary>
+    private const int MaxPages = 1 << 18;
+
     private readonly IReadOnlyList<ImageLayer> _layers;
     private readonly long _capacity;
     private readonly int _granuleShift;
@@ -29,6 +32,11 @@ internal sealed class ParentMap
         _capacity = capacity;
         var granule = parents.Count == 0 ? MaxGranule : parents.Min(p => p.UnitSize);
         _granuleShift = BitOperations.Log2((ulong)Math.Clamp(granule, 4096, MaxGranule));
+        while ((capacity >> _granuleShift) / GranulesPerPage >= MaxPages)
+        {
+            _granuleShift++;
+        }
+
         var granules = parents.Count == 0 ? 0 : ((capacity - 1) >> _granuleShift) + 1;
         _pages = new byte[(int)((granules + GranulesPerPage - 1) / GranulesPerPage)][];
     }
@@ -71,12 +79,14 @@ internal sealed class ParentMap
     private long RunOf(byte owner, long offset, long length)
     {
         var granule = (offset >> _granuleShift) + 1;
-        while ((granule << _granuleShift) < offset + length && Owner(granule) == owner)
+        var last = (offset + length - 1) >> _granuleShift;
+        while (granule <= last && Owner(granule) == owner)
         {
             granule++;
         }
 
-        return Math.Min(length, (granule << _granuleShift) - offset);
+        // Behind the last granule of the largest disk there is no offset that a long could hold.
+        return granule > last ? length : (granule << _granuleShift) - offset;
     }
 
     private byte Owner(long granule)

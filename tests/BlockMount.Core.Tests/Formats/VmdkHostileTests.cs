@@ -42,6 +42,48 @@ public sealed class VmdkHostileTests
         Assert.InRange((await ErrorAsync("/d/x.vmdk")).Length, 50, 600);
     }
 
+    [Fact]
+    public async Task A_disk_of_eight_exbibytes_over_a_parent_is_read_and_written_up_to_its_last_byte_with_little_memory()
+    {
+        const long sectors = long.MaxValue / 512;
+        const long tail = 1615;
+        await TestChains.CreateAsync(_provider, "/d/base.vmdk", 1 << 20, 65536);
+        var parent = await TestChains.IdentifyAsync(_provider, "/d/base.vmdk");
+        _provider["/d/s.vmdk"] = new VmdkBuilder { Embedded = false, Capacity = (ulong)tail }.Build();
+        _provider["/d/x.vmdk"] = Encoding.ASCII.GetBytes(
+            $"# Disk DescriptorFile\nversion=1\nCID=1\nparentCID={parent.ContentId:x8}\nparentFileNameHint=\"base.vmdk\"\nRW {sectors - tail} ZERO\nRW {tail} SPARSE \"s.vmdk\"\n");
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        await using var chain = await TestChains.OpenAsync(_provider, "/d/x.vmdk");
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1, 8 << 20);
+        Assert.Equal(sectors * 512, chain.Length);
+
+        var last = TestChains.RandomBytes(new Random(1), 700);
+        await chain.WriteAsync(chain.Length - 700, last);
+        await chain.ZeroAsync(chain.Length - 600, 600);
+        await chain.ZeroAsync(chain.Length - 20_000, 100, Core.Devices.WriteOptions.KeepAllocated);
+        await chain.FlushAsync();
+        var found = new byte[1000];
+        await chain.ReadAsync(chain.Length - 1000, found);
+
+        Assert.Equal([.. new byte[300], .. last[..100], .. new byte[600]], found);
+        Assert.Equal(chain.Length, (await chain.MapAsync(chain.Length - 10, 10)).End);
+    }
+
+    [Fact]
+    public async Task A_sparse_extent_of_eight_exbibytes_maps_up_to_its_last_byte()
+    {
+        var file = new VmdkBuilder { Capacity = long.MaxValue / 512, GrainSize = 32768, GtesPerGt = 65536, Flags = 1, GdOffset = 2000, Entries = { [0] = 0 } }.Build();
+        Array.Resize(ref file, (2000 * 512) + (4 << 23));
+        _provider["/d/test.vmdk"] = file;
+
+        await using var chain = await TestChains.OpenAsync(_provider, "/d/test.vmdk", readOnly: true);
+
+        Assert.Equal(chain.Length, (await chain.MapAsync(chain.Length - (1 << 20), 1 << 20)).End);
+        var one = new byte[] { 1 };
+        await chain.ReadAsync(chain.Length - 1, one);
+        Assert.Equal(0, one[0]);
+    }
+
     private async Task<string> ErrorAsync(string path) =>
         (await Assert.ThrowsAsync<DiskException>(async () => await TestChains.OpenAsync(_provider, path, readOnly: true))).Message;
 }

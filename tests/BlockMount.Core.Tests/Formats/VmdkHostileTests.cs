@@ -84,6 +84,75 @@ public sealed class VmdkHostileTests
         Assert.Equal(0, one[0]);
     }
 
+    [Fact]
+    public async Task Directory_entries_that_all_name_one_table_are_refused_before_any_table_is_read()
+    {
+        var file = new VmdkBuilder { GtesPerGt = 65536, Flags = 1, Capacity = 128 * 65536 * 16 }.Build();
+        for (var i = 0; i < 128; i++)
+        {
+            BitConverter.GetBytes(24).CopyTo(file, (22 * 512) + (4 * i));
+        }
+
+        _provider["/d/test.vmdk"] = file;
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        var message = await ErrorAsync("/d/test.vmdk");
+
+        Assert.Contains("grain directory names 128 tables of 512 sectors, more than the file of 1056 sectors holds", message, StringComparison.Ordinal);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1, (2 << 20) + (2 * file.Length));
+    }
+
+    [Fact]
+    public async Task A_sparse_extent_that_is_named_twice_is_refused()
+    {
+        _provider["/d/s.vmdk"] = new VmdkBuilder { Embedded = false }.Build();
+        _provider["/d/x.vmdk"] = Encoding.ASCII.GetBytes(Start + "RW 1600 SPARSE \"s.vmdk\"\nRW 16 ZERO\nRW 1600 SPARSE \"./s.vmdk\"\n");
+
+        Assert.Contains("names the sparse extent /d/s.vmdk twice", await ErrorAsync("/d/x.vmdk"), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(1 << 20, false)]
+    [InlineData((1 << 20) - 1, true)]
+    public async Task An_embedded_descriptor_is_never_read_in_part(int textLength, bool opens)
+    {
+        var builder = new VmdkBuilder { DescriptorOffset = 100, DescriptorSize = 200_000 };
+        var start = $"# Disk DescriptorFile\nversion=1\nRW {builder.Capacity} SPARSE \"test.vmdk\"\n";
+        var text = new StringBuilder(start).Append('#', textLength - start.Length);
+        text.Append(opens ? "\0parentCID=1\n" : "\nparentCID=1\n");
+        var file = builder.Build();
+        Array.Resize(ref file, 200_100 * 512);
+        Encoding.ASCII.GetBytes(text.ToString()).CopyTo(file, 51200);
+        _provider["/d/test.vmdk"] = file;
+
+        if (opens)
+        {
+            await (await TestChains.OpenAsync(_provider, "/d/test.vmdk", readOnly: true)).DisposeAsync();
+            return;
+        }
+
+        Assert.Contains("at sector 100 has more than 1048576 bytes, its room is 102400000", await ErrorAsync("/d/test.vmdk"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_bomb_of_zeros_inflates_to_one_grain_and_no_further()
+    {
+        const int grain = 32768 * 512;
+        var bomb = new VmdkBuilder { Version = 3, Flags = 0x30001, Compression = 1, GrainSize = 32768, Capacity = 4 * 32768, CreateType = "streamOptimized" };
+        bomb.Grains.Add((0, new byte[grain]));
+        bomb.Grains.Add((1, new byte[4 * grain]));
+        _provider["/d/test.vmdk"] = bomb.Build();
+        Assert.InRange(_provider["/d/test.vmdk"].Length, 1 << 16, grain + (1 << 20));
+        await using var chain = await TestChains.OpenAsync(_provider, "/d/test.vmdk", readOnly: true);
+        var piece = new byte[4096];
+        await chain.ReadAsync(0, piece);
+
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        var error = await Assert.ThrowsAsync<DiskException>(async () => await chain.ReadAsync(grain, piece));
+
+        Assert.Contains($"grain 1 is damaged, it inflates to more than {grain} bytes", error.Message, StringComparison.Ordinal);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, grain, grain + (2 << 20));
+    }
+
     private async Task<string> ErrorAsync(string path) =>
         (await Assert.ThrowsAsync<DiskException>(async () => await TestChains.OpenAsync(_provider, path, readOnly: true))).Message;
 }

@@ -66,6 +66,9 @@ internal static class VmdkConstants
     /// <summary>Grain directory entries that this program loads: 64 MiB of memory.</summary>
     public const long MaxDirectoryEntries = 1L << 24;
 
+    /// <summary>Grain table entries of one extent that this program loads: 1 GiB of memory, a disk of 16 TiB in grains of 64 KiB.</summary>
+    public const long MaxTableEntries = 1L << 28;
+
     /// <summary>The grain is not here: ask the parent.</summary>
     public const uint EntryFree = 0;
 

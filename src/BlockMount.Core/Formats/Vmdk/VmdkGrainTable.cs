@@ -132,13 +132,28 @@ internal sealed class VmdkGrainTable
     private static void CheckDirectory(ByteStore store, VmdkSparseHeader header, uint[] directory, string what)
     {
         var fileSectors = store.Length / SectorSize;
+        long named = 0;
         for (var i = 0; i < directory.Length; i++)
         {
+            named += directory[i] == 0 ? 0 : 1;
             if (directory[i] != 0 && directory[i] + header.TableSectors > fileSectors)
             {
                 throw DiskErrors.Corrupt(
                     store.Name, $"VMDK {what} entry {i} is {directory[i]}, a table that ends past the end of the file at sector {fileSectors}.");
             }
+        }
+
+        // A small file whose entries all name one place would otherwise fill the memory.
+        if (named * header.TableSectors > fileSectors)
+        {
+            throw DiskErrors.Corrupt(
+                store.Name, $"VMDK {what} names {named} tables of {header.TableSectors} sectors, more than the file of {fileSectors} sectors holds; some of them share their place.");
+        }
+
+        if (named * header.GtesPerGt > MaxTableEntries)
+        {
+            throw DiskErrors.Unsupported(
+                store.Name, $"VMDK {what} names {named} tables of {header.GtesPerGt} entries; this program opens up to {MaxTableEntries} entries in all.");
         }
     }
 }

@@ -19,10 +19,11 @@ internal static class VmdkOpener
         try
         {
             var extents = new List<VmdkExtent>();
+            var sparse = new HashSet<string>(StringComparer.Ordinal);
             long start = 0;
             foreach (var line in source.Descriptor.Extents)
             {
-                extents.Add(await OpenExtentAsync(store, source, line, start, files, cancellationToken));
+                extents.Add(await OpenExtentAsync(store, source, line, start, files, sparse, cancellationToken));
                 start += line.Length;
             }
 
@@ -47,7 +48,7 @@ internal static class VmdkOpener
     }
 
     private static async ValueTask<VmdkExtent> OpenExtentAsync(
-        ByteStore image, VmdkSource source, VmdkExtentLine line, long start, VmdkExtentFiles files, CancellationToken cancellationToken)
+        ByteStore image, VmdkSource source, VmdkExtentLine line, long start, VmdkExtentFiles files, HashSet<string> sparse, CancellationToken cancellationToken)
     {
         if (source.Embedded is { } embedded)
         {
@@ -60,6 +61,12 @@ internal static class VmdkOpener
         if (line.Type == VmdkExtentType.Zero || line.Access == VmdkAccess.NoAccess)
         {
             return new VmdkZeroExtent(image.Name, line, start);
+        }
+
+        // Each sparse extent has tables of its own, so a file named again and again would cost its tables as often.
+        if (line.Type == VmdkExtentType.Sparse && !sparse.Add(files.PathOf(line)))
+        {
+            throw DiskErrors.Corrupt(image.Name, $"the VMDK descriptor names the sparse extent {ShownText.Path(files.PathOf(line))} twice.");
         }
 
         var store = await files.OpenAsync(line, image.CanWrite && line.Access == VmdkAccess.ReadWrite, cancellationToken);

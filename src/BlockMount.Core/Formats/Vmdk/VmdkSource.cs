@@ -39,8 +39,16 @@ internal sealed record VmdkSource(VmdkDescriptor Descriptor, long DescriptorOffs
         }
 
         var offset = (long)header.DescriptorOffset * SectorSize;
-        var text = new byte[(int)Math.Min((long)header.DescriptorSize * SectorSize, MaxDescriptorSize)];
+        var room = (long)header.DescriptorSize * SectorSize;
+        var text = new byte[(int)Math.Min(room, MaxDescriptorSize)];
         await store.ReadAsync(offset, text, cancellationToken);
+
+        // Keys behind the limit, such as the parent's, must not get lost unnoticed.
+        if (room > text.Length && !text.AsSpan().Contains((byte)0))
+        {
+            throw DiskErrors.Corrupt(store.Name, $"the VMDK descriptor at sector {header.DescriptorOffset} has more than {MaxDescriptorSize} bytes, its room is {room}; allowed are {MaxDescriptorSize}.");
+        }
+
         return new VmdkSource(VmdkDescriptor.Parse(store.Name, text), offset, header);
     }
 

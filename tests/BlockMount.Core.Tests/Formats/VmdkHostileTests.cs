@@ -133,6 +133,38 @@ public sealed class VmdkHostileTests
         Assert.Contains("at sector 100 has more than 1048576 bytes, its room is 102400000", await ErrorAsync("/d/test.vmdk"), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("66666666-2222-3333-4444-555555555555", true)]
+    [InlineData("{66666666-2222-3333-4444-555555555555}", true)]
+    [InlineData("{{66666666-2222-3333-4444-555555555555}", false)]
+    [InlineData("{66666666-2222-3333-4444-555555555555", false)]
+    [InlineData("{66666666-2222-3333-4444-555555555555}}", false)]
+    [InlineData(" 66666666-2222-3333-4444-555555555555", false)]
+    public async Task A_uuid_is_replaced_in_its_own_place_or_the_image_is_refused(string uuid, bool opens)
+    {
+        var text = Start + "RW 2 FLAT \"a.vmdk\" 0\nddb.uuid.modification = \"" + uuid + "\"\n";
+        _provider["/d/a.vmdk"] = new byte[1024];
+        _provider["/d/x.vmdk"] = Encoding.ASCII.GetBytes(text);
+        if (!opens)
+        {
+            Assert.Contains($"ddb.uuid.modification is '{uuid}'; allowed is a UUID", await ErrorAsync("/d/x.vmdk"), StringComparison.Ordinal);
+            return;
+        }
+
+        Guid written;
+        await using (var chain = await TestChains.OpenAsync(_provider, "/d/x.vmdk"))
+        {
+            await chain.WriteAsync(0, new byte[] { 1 });
+            await chain.FlushAsync();
+            written = chain.Layers[0].Identity.ModificationUuid;
+        }
+
+        var expected = text.Replace("66666666-2222-3333-4444-555555555555", written.ToString(), StringComparison.Ordinal);
+        var found = Encoding.ASCII.GetString(_provider["/d/x.vmdk"]);
+        Assert.Equal(expected[expected.IndexOf("parentCID", StringComparison.Ordinal)..], found[found.IndexOf("parentCID", StringComparison.Ordinal)..]);
+        Assert.NotEqual(new Guid("66666666-2222-3333-4444-555555555555"), written);
+    }
+
     [Fact]
     public async Task A_bomb_of_zeros_inflates_to_one_grain_and_no_further()
     {

@@ -14,6 +14,9 @@ internal readonly record struct VmdkValue(string Text, int Offset);
 /// </summary>
 internal sealed class VmdkDescriptor
 {
+    /// <summary>Characters of a UUID without braces; exactly so many are replaced when a new one is written.</summary>
+    private const int UuidLength = 36;
+
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     private static readonly string[] KnownKeys =
@@ -164,7 +167,7 @@ internal sealed class VmdkDescriptor
     {
         var text = Text(key);
         return text.Length == 0 ? Guid.Empty
-            : Guid.TryParseExact(text.Trim('{', '}'), "D", out var uuid) ? uuid
+            : text.Length is UuidLength or UuidLength + 2 && Guid.TryParseExact(text, text.Length == UuidLength ? "D" : "B", out var uuid) ? uuid
             : throw DiskErrors.Corrupt(_name, $"VMDK {key} is '{ShownText.Short(text)}'; allowed is a UUID.");
     }
 

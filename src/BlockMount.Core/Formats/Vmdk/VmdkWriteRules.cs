@@ -22,7 +22,7 @@ internal static class VmdkWriteRules
         if (descriptor.Extents.FirstOrDefault(static e => e.Access == VmdkAccess.ReadWrite && e.Type == VmdkExtentType.SeSparse) is { } line)
         {
             throw DiskErrors.Unsupported(
-                name, $"its extent {VmdkDescriptor.Shown(line.FileName)} is an ESX seSparse file, which this program only reads; convert the disk to write to it, or add --read-only.");
+                name, $"its extent {ShownText.Short(line.FileName)} is an ESX seSparse file, which this program only reads; convert the disk to write to it, or add --read-only.");
         }
 
         if (descriptor.Extents.All(static e => e.Access != VmdkAccess.ReadWrite || e.Type == VmdkExtentType.Zero))

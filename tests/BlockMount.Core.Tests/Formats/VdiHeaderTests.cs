@@ -129,6 +129,24 @@ public sealed class VdiHeaderTests
     }
 
     [Fact]
+    public async Task A_large_block_table_is_refused_at_its_first_bad_piece()
+    {
+        var file = new VdiBuilder { BlockSize = 65536, BlockCount = 1 << 20, Entries = { [5] = 0, [7] = 0 } }.Build();
+        long read = 0;
+        await using var store = new FailingStore(new MemoryStore("test.vdi", canWrite: false, file));
+        store.Fault = (_, _, length) =>
+        {
+            read += length;
+            return null;
+        };
+
+        var error = await Assert.ThrowsAsync<DiskException>(async () => await new VdiFormat().OpenAsync(store, new ImageContext(new MemoryProvider()), default));
+
+        Assert.Contains("entries 5 and 7 both name block 0", error.Message, StringComparison.Ordinal);
+        Assert.InRange(read, 1 << 20, (1 << 20) + 4096);
+    }
+
+    [Fact]
     public async Task The_last_block_may_be_cut_off_behind_the_end_of_the_disk()
     {
         var builder = new VdiBuilder { DiskSize = (1 << 20) + 1000 };

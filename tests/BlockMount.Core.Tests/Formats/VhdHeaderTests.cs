@@ -278,6 +278,24 @@ public sealed class VhdHeaderTests
         Assert.True(GC.GetAllocatedBytesForCurrentThread() - before < 1 << 20);
     }
 
+    [Fact]
+    public async Task A_large_block_table_is_refused_at_its_first_bad_piece()
+    {
+        var file = new VhdBuilder { DiskSize = 4UL << 30, BlockSize = 4096, Entries = { [5] = 0 } }.Build(atLeast: 6 << 20);
+        long read = 0;
+        await using var store = new FailingStore(new MemoryStore("test.vhd", canWrite: false, file));
+        store.Fault = (_, _, length) =>
+        {
+            read += length;
+            return null;
+        };
+
+        var error = await Assert.ThrowsAsync<DiskException>(async () => await new VhdFormat().OpenAsync(store, new ImageContext(new MemoryProvider()), default));
+
+        Assert.Contains("entry 5 is 0, a block from 0", error.Message, StringComparison.Ordinal);
+        Assert.InRange(read, 1 << 20, (1 << 20) + 4096);
+    }
+
     private static byte[] Ones(VhdBuilder builder) => Filled((int)(builder.BlockSize / 512 / 8), 0xFF);
 
     private static byte[] Filled(int length, byte value)

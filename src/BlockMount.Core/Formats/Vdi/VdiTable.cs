@@ -40,22 +40,23 @@ internal sealed class VdiTable
     public static async ValueTask<VdiTable> LoadAsync(ByteStore store, VdiHeader header, CancellationToken cancellationToken)
     {
         var entries = GC.AllocateUninitializedArray<uint>((int)header.BlockCount);
+        var table = new VdiTable(entries, new ulong[(entries.Length + 63) / 64]);
         var piece = new byte[(int)Math.Min(LoadPiece, 4L * entries.Length)];
         for (var done = 0; done < entries.Length;)
         {
             var count = Math.Min(piece.Length / 4, entries.Length - done);
             await store.ReadAsync(header.TableOffset + (4L * done), piece.AsMemory(0, count * 4), cancellationToken);
             MemoryMarshal.Cast<byte, uint>(piece.AsSpan(0, count * 4)).CopyTo(entries.AsSpan(done));
+            if (!BitConverter.IsLittleEndian)
+            {
+                BinaryPrimitives.ReverseEndianness(entries.AsSpan(done, count), entries.AsSpan(done, count));
+            }
+
+            // Checked piece by piece, so that a table in a hole of a sparse file is refused before it takes memory.
+            table.Check(store, header, done, done + count);
             done += count;
         }
 
-        if (!BitConverter.IsLittleEndian)
-        {
-            BinaryPrimitives.ReverseEndianness(entries, entries);
-        }
-
-        var table = new VdiTable(entries, new ulong[(entries.Length + 63) / 64]);
-        table.CheckAll(store, header);
         return table;
     }
 
@@ -112,12 +113,12 @@ internal sealed class VdiTable
         }
     }
 
-    private void CheckAll(ByteStore store, VdiHeader header)
+    private void Check(ByteStore store, VdiHeader header, int from, int to)
     {
         var fileLength = store.Length;
         var lastBlock = (header.DiskSize - 1) / header.BlockSize;
         var lastBlockLength = header.DiskSize - (lastBlock * header.BlockSize);
-        for (var i = 0; i < _entries.Length; i++)
+        for (var i = from; i < to; i++)
         {
             var slot = _entries[i];
             if (slot >= EntryZero)

@@ -44,22 +44,24 @@ internal sealed class VhdTable
     {
         var header = structure.Sparse!;
         var entries = GC.AllocateUninitializedArray<uint>((int)header.TableEntries);
+        var table = new VhdTable(entries, header.Stride);
         var piece = new byte[(int)Math.Min(LoadPiece, 4L * entries.Length)];
         for (var done = 0; done < entries.Length;)
         {
             var count = Math.Min(piece.Length / 4, entries.Length - done);
             await store.ReadAsync(header.TableOffset + (4L * done), piece.AsMemory(0, count * 4), cancellationToken);
             MemoryMarshal.Cast<byte, uint>(piece.AsSpan(0, count * 4)).CopyTo(entries.AsSpan(done));
+            if (BitConverter.IsLittleEndian)
+            {
+                BinaryPrimitives.ReverseEndianness(entries.AsSpan(done, count), entries.AsSpan(done, count));
+            }
+
+            // Checked piece by piece, so that a table in a hole of a sparse file is refused before it takes memory.
+            table.CheckPlaces(store.Name, structure, header, done, done + count);
             done += count;
         }
 
-        if (BitConverter.IsLittleEndian)
-        {
-            BinaryPrimitives.ReverseEndianness(entries, entries);
-        }
-
-        var table = new VhdTable(entries, header.Stride);
-        table.CheckAll(store.Name, structure, header);
+        table.CheckOverlaps(store.Name, structure, header);
         return table;
     }
 
@@ -114,13 +116,17 @@ internal sealed class VhdTable
         }
     }
 
-    private void CheckAll(string name, VhdStructure structure, VhdSparseHeader header)
+    private void CheckPlaces(string name, VhdStructure structure, VhdSparseHeader header, int from, int to)
     {
-        var indexes = Enumerable.Range(0, _entries.Length).Where(i => _entries[i] != EntryFree).ToArray();
         var size = (long)structure.Footer.CurrentSize;
         var last = (size - 1) / header.BlockSize;
-        foreach (var i in indexes)
+        for (var i = from; i < to; i++)
         {
+            if (_entries[i] == EntryFree)
+            {
+                continue;
+            }
+
             var start = (long)_entries[i] * SectorSize;
 
             // The last block of the disk may be cut off behind the disk's end.
@@ -137,6 +143,12 @@ internal sealed class VhdTable
             }
         }
 
+        DiskException Bad(int index, string what) => DiskErrors.Corrupt(name, $"VHD block table entry {index} is {_entries[index]}, {what}");
+    }
+
+    private void CheckOverlaps(string name, VhdStructure structure, VhdSparseHeader header)
+    {
+        var indexes = Enumerable.Range(0, _entries.Length).Where(i => _entries[i] != EntryFree).ToArray();
         var places = indexes.Select(i => _entries[i]).ToArray();
         Array.Sort(places, indexes);
         for (var i = 1; i < places.Length; i++)
@@ -153,8 +165,6 @@ internal sealed class VhdTable
         var locators = structure.Parent is null ? 0 : header.Locators.Select(static l => l.End).Where(e => e <= structure.ContentEnd).DefaultIfEmpty(0).Max();
         used = Math.Max(Math.Max(used, locators), Math.Max(header.TableEnd, header.Position + DynamicHeaderSize));
         _end = (used + SectorSize - 1) / SectorSize * SectorSize;
-
-        DiskException Bad(int index, string what) => DiskErrors.Corrupt(name, $"VHD block table entry {index} is {_entries[index]}, {what}");
     }
 
     private static bool Overlaps(long start, long end, long from, long to) => start < to && from < end;

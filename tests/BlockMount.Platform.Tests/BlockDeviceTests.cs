@@ -1,5 +1,6 @@
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
+using BlockMount.Platform.Files;
 
 namespace BlockMount.Platform.Tests;
 
@@ -20,6 +21,29 @@ public sealed class BlockDeviceTests : IDisposable
         Assert.True(store.IsDevice);
         Assert.Equal(512, store.SectorSize);
         Assert.Equal(Length, store.Length);
+    }
+
+    [Fact]
+    public async Task Where_only_a_device_may_be_opened_links_lead_to_devices_and_not_to_files()
+    {
+        using var loop = await LoopAsync(new byte[Length]);
+        File.CreateSymbolicLink(_folder["device"], loop.Path);
+        File.CreateSymbolicLink(_folder["file"], _folder["backing"]);
+        var provider = new FileStoreProvider();
+        Assert.Equal([true, true, false, false, false], new[] { loop.Path, _folder["device"], _folder["file"], "/dev/zero", _folder["none"] }.Select(provider.DeviceExists));
+
+        await using (var store = await Stores.OpenAsync(_folder["device"], StoreAccess.Write, StoreOpenOptions.OnlyDevice))
+        {
+            Assert.True(store.IsDevice);
+        }
+
+        foreach (var path in new[] { _folder["file"], _folder["backing"] })
+        {
+            var error = await Stores.OpenFailsAsync(ErrorKind.InvalidArgument, path, StoreAccess.Read, StoreOpenOptions.OnlyDevice);
+            Assert.Contains("only a block device", error.Message, StringComparison.Ordinal);
+        }
+
+        await Stores.OpenFailsAsync(ErrorKind.InvalidArgument, _folder["device"], StoreAccess.Read, StoreOpenOptions.OnlyDevice | StoreOpenOptions.NoFinalSymlink);
     }
 
     [Fact]
@@ -108,9 +132,6 @@ public sealed class BlockDeviceTests : IDisposable
 
     private async Task<TestMount> LoopAsync(byte[] content)
     {
-        Peer.RequireRoot();
-        Peer.Require("losetup", "mount");
-        Peer.Require(File.Exists("/dev/loop-control"), "the kernel has no loop devices; modprobe loop");
         await File.WriteAllBytesAsync(_folder["backing"], content);
         return await TestMount.LoopAsync(_folder["backing"]);
     }

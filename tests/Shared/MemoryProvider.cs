@@ -9,6 +9,9 @@ internal sealed class MemoryProvider : IStoreProvider
 {
     private readonly ConcurrentDictionary<string, byte[]> _files = new(StringComparer.Ordinal);
 
+    /// <summary>Those of the files that are block devices.</summary>
+    public HashSet<string> Devices { get; } = [];
+
     public byte[] this[string path]
     {
         get => _files[path];
@@ -28,6 +31,14 @@ internal sealed class MemoryProvider : IStoreProvider
             throw new DiskException(ErrorKind.NotFound, $"{path}: there is no such file.");
         }
 
+        var allowed = Devices.Contains(path)
+            ? (options & (StoreOpenOptions.AllowDevice | StoreOpenOptions.OnlyDevice)) != 0
+            : (options & StoreOpenOptions.OnlyDevice) == 0;
+        if (!allowed)
+        {
+            throw new DiskException(ErrorKind.InvalidArgument, $"{path}: may not be opened with {options}.");
+        }
+
         return new(Wrap(new SavedStore(this, path, access == StoreAccess.Write, (byte[])bytes.Clone())));
     }
 
@@ -43,7 +54,9 @@ internal sealed class MemoryProvider : IStoreProvider
 
     public void Delete(string path) => _files.TryRemove(path, out _);
 
-    public bool FileExists(string path) => _files.ContainsKey(path);
+    public bool FileExists(string path) => _files.ContainsKey(path) && !Devices.Contains(path);
+
+    public bool DeviceExists(string path) => Devices.Contains(path);
 
     public IReadOnlyList<string> ListFiles(string directory, int limit) =>
         Paths.Where(p => string.Equals(Path.GetDirectoryName(p), directory, StringComparison.Ordinal)).Take(limit).ToArray();

@@ -15,6 +15,9 @@ public sealed record ChainOpenOptions
     /// <summary>Folders that a machine file's registry, or an image that is several files, may point into beside its own.</summary>
     public IReadOnlyList<string> AllowPaths { get; init; } = [];
 
-    /// <summary>Whether the leaf may be a block device.</summary>
+    /// <summary>Whether the leaf may be a block device itself.</summary>
+    public bool LeafMayBeDevice { get; init; }
+
+    /// <summary>Whether an image that is several files may name block devices among them.</summary>
     public bool AllowDevices { get; init; }
 }

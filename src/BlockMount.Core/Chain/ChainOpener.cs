@@ -93,7 +93,7 @@ public sealed class ChainOpener(IStoreProvider provider)
             var match = formatName is null
                 ? await FormatRegistry.DetectAsync(store, cancellationToken)
                 : new FormatMatch(FormatRegistry.ByName(formatName), []);
-            var layer = await match.Format.OpenAsync(store, new ImageContext(provider, options.AllowPaths), cancellationToken);
+            var layer = await match.Format.OpenAsync(store, new ImageContext(provider, options.AllowPaths, options.AllowDevices), cancellationToken);
             layer.OpeningFindings = match.Findings(store.Name);
             return layer;
         }
@@ -125,7 +125,7 @@ public sealed class ChainOpener(IStoreProvider provider)
         var store = await provider.OpenAsync(
             path,
             options.ReadOnly ? StoreAccess.Read : StoreAccess.Write,
-            options.AllowDevices ? StoreOpenOptions.AllowDevice : StoreOpenOptions.None,
+            options.LeafMayBeDevice ? StoreOpenOptions.AllowDevice : StoreOpenOptions.None,
             cancellationToken);
         return await OpenLayerAsync(store, options.Format, options, cancellationToken);
     }

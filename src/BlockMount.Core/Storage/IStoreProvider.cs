@@ -26,6 +26,9 @@ public enum StoreOpenOptions
 
     /// <summary>A block device may be opened; without it only regular files are.</summary>
     AllowDevice = 2,
+
+    /// <summary>A block device may be opened and nothing else.</summary>
+    OnlyDevice = 4,
 }
 
 /// <summary>The host's files as the core sees them: opened, created, listed. <c>BlockMount.Platform</c> has the real one.</summary>
@@ -48,6 +51,9 @@ public interface IStoreProvider
 
     /// <summary>Whether a regular file of that name exists.</summary>
     bool FileExists(string path);
+
+    /// <summary>Whether a block device of that name, or a symbolic link to one, exists.</summary>
+    bool DeviceExists(string path);
 
     /// <summary>
     /// Full paths of the regular files directly in <paramref name="directory"/>, sorted by name; empty when it does not exist or

@@ -78,7 +78,8 @@ internal sealed class ImageOptions
             AllowPaths = result.GetValue(AllowPath) ?? [],
 
             // Whoever names a device as IMAGE means it; the option is about devices that a file names.
-            AllowDevices = true,
+            LeafMayBeDevice = true,
+            AllowDevices = result.GetValue(AllowDevices),
         },
         Overlay = result.GetResult(Overlay) is null ? null : result.GetValue(Overlay),
         Partition = result.GetResult(Partition) is null ? null : result.GetValue(Partition),

@@ -160,9 +160,11 @@ internal static unsafe class FileOpener
     {
         switch (type)
         {
-            case FileType.File:
-            case FileType.BlockDevice when (options & StoreOpenOptions.AllowDevice) != 0:
+            case FileType.File when (options & StoreOpenOptions.OnlyDevice) == 0:
+            case FileType.BlockDevice when (options & (StoreOpenOptions.AllowDevice | StoreOpenOptions.OnlyDevice)) != 0:
                 return;
+            case FileType.File:
+                throw new DiskException(ErrorKind.InvalidArgument, $"{path}: is a regular file, and only a block device may be opened here.") { Path = path };
             case FileType.Symlink:
                 throw SymbolicLink(path);
             case FileType.BlockDevice:

@@ -59,7 +59,10 @@ public sealed unsafe class FileStoreProvider : IStoreProvider
 
     /// <inheritdoc/>
     /// <remarks>A symbolic link to a regular file counts.</remarks>
-    public bool FileExists(string path) => IsRegular(path, follow: true);
+    public bool FileExists(string path) => IsOfType(path, FileType.File, follow: true);
+
+    /// <inheritdoc/>
+    public bool DeviceExists(string path) => IsOfType(path, FileType.BlockDevice, follow: true);
 
     /// <inheritdoc/>
     /// <remarks>Symbolic links do not count. Names are compared by their characters' codes.</remarks>
@@ -76,14 +79,14 @@ public sealed unsafe class FileStoreProvider : IStoreProvider
         }
 
         Array.Sort(paths, StringComparer.Ordinal);
-        return [.. paths.Where(static path => IsRegular(path, follow: false)).Take(limit)];
+        return [.. paths.Where(static path => IsOfType(path, FileType.File, follow: false)).Take(limit)];
     }
 
-    private static bool IsRegular(string path, bool follow)
+    private static bool IsOfType(string path, FileType type, bool follow)
     {
         FileFacts facts;
         return path.Length > 0 && !path.Contains('\0', StringComparison.Ordinal)
-            && Shim.FactsOfPath(path, follow ? 1 : 0, &facts) == 0 && facts.Type == FileType.File;
+            && Shim.FactsOfPath(path, follow ? 1 : 0, &facts) == 0 && facts.Type == type;
     }
 
     private FileStore Store(HostFile file, StoreAccess access)

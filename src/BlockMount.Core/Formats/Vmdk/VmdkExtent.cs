@@ -62,10 +62,19 @@ internal sealed class VmdkZeroExtent(string imageName, VmdkExtentLine line, long
 }
 
 /// <summary>An extent whose bytes lie one after the other in a file.</summary>
-internal sealed class VmdkFlatExtent(string imageName, VmdkExtentLine line, ByteStore store, long start) : VmdkExtent(imageName, line, store, start)
+internal sealed class VmdkFlatExtent : VmdkExtent
 {
-    private readonly ByteStore _store = store;
-    private readonly long _from = line.FileSector * SectorSize;
+    private readonly ByteStore _store;
+    private readonly long _from;
+
+    public VmdkFlatExtent(string imageName, VmdkExtentLine line, ByteStore store, long start)
+        : base(imageName, line, store, start)
+    {
+        _from = line.FileSector * SectorSize;
+
+        // The file may be open for writing, for the sake of another extent in it.
+        _store = line.Access == VmdkAccess.ReadWrite ? store : new VmdkGuardedStore(store, RequireWritable);
+    }
 
     public override long Allocated => Length;
 

@@ -5,42 +5,39 @@ namespace BlockMount.Core.Formats.Vmdk;
 
 /// <summary>
 /// Opens the files that a descriptor names. Their names are hostile: a file must lie directly in the descriptor's folder (a folder between
-/// could be a link to elsewhere) or below one that the user allows, and must be a regular file.
+/// could be a link to elsewhere) or below one that the user allows, and must be a regular file. Block devices may lie anywhere, and are
+/// opened when the user allows devices.
 /// </summary>
-internal sealed class VmdkExtentFiles(ByteStore image, ImageContext context) : IAsyncDisposable
+internal sealed class VmdkExtentFiles : IAsyncDisposable
 {
     private readonly Dictionary<string, ByteStore> _open = new(StringComparer.Ordinal);
-    private readonly string _folder = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(image.Name)) ?? "/";
+    private readonly ByteStore _image;
+    private readonly ImageContext _context;
+    private readonly string _folder;
+    private readonly HashSet<string> _written;
+
+    /// <param name="image">The descriptor's own file.</param>
+    /// <param name="context">What may be reached.</param>
+    /// <param name="lines">All extents; a file that one of them writes to is opened for writing.</param>
+    public VmdkExtentFiles(ByteStore image, ImageContext context, IEnumerable<VmdkExtentLine> lines)
+    {
+        _image = image;
+        _context = context;
+        _folder = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(image.Name)) ?? "/";
+        _written = lines.Where(l => image.CanWrite && l.Access == VmdkAccess.ReadWrite && l.Type != VmdkExtentType.Zero).Select(FullPath).ToHashSet(StringComparer.Ordinal);
+    }
 
     /// <summary>The files opened so far; the caller takes them over when the image is complete.</summary>
     public IReadOnlyCollection<ByteStore> Stores => _open.Values;
 
-    /// <summary>Full path of the file that an extent names.</summary>
-    /// <exception cref="DiskException"><see cref="ErrorKind.AccessDenied"/> when it lies where it may not.</exception>
-    public string PathOf(VmdkExtentLine line)
-    {
-        var path = System.IO.Path.GetFullPath(System.IO.Path.Combine(_folder, line.FileName));
-        var folder = System.IO.Path.GetDirectoryName(path);
-        if (string.Equals(path, System.IO.Path.GetFullPath(image.Name), StringComparison.Ordinal))
-        {
-            throw DiskErrors.Corrupt(image.Name, "the VMDK descriptor names its own file as an extent.");
-        }
-
-        return string.Equals(folder, _folder, StringComparison.Ordinal) || context.AllowPaths.Any(root => IsBelow(path, System.IO.Path.GetFullPath(root)))
-            ? path
-            : throw new DiskException(
-                ErrorKind.AccessDenied,
-                $"{image.Name}: its extent {ShownText.Path(path)} lies outside {_folder}; add --allow-path {ShownText.Path(folder ?? "/")} if that is right.") { Path = image.Name };
-    }
-
     /// <summary>The file of an extent; one that several extents name is opened once.</summary>
     /// <param name="line">The extent.</param>
-    /// <param name="write">Whether it is written to.</param>
     /// <param name="cancellationToken">Stops before the file is opened.</param>
-    /// <exception cref="DiskException">It is missing, no regular file, in use, or lies where it may not.</exception>
-    public async ValueTask<ByteStore> OpenAsync(VmdkExtentLine line, bool write, CancellationToken cancellationToken)
+    /// <exception cref="DiskException">It is missing, neither a regular file nor a device that is allowed, in use, or lies where it may not.</exception>
+    public async ValueTask<ByteStore> OpenAsync(VmdkExtentLine line, CancellationToken cancellationToken)
     {
-        var path = PathOf(line);
+        var path = FullPath(line);
+        var options = HowToOpen(line, path);
         if (_open.TryGetValue(path, out var known))
         {
             return known;
@@ -48,16 +45,18 @@ internal sealed class VmdkExtentFiles(ByteStore image, ImageContext context) : I
 
         try
         {
-            var store = await context.Provider.OpenAsync(
-                path, write ? StoreAccess.Write : StoreAccess.Read, StoreOpenOptions.NoFinalSymlink, cancellationToken);
+            var store = await _context.Provider.OpenAsync(path, _written.Contains(path) ? StoreAccess.Write : StoreAccess.Read, options, cancellationToken);
             _open.Add(path, store);
             return store;
         }
         catch (DiskException e) when (e.Kind == ErrorKind.NotFound)
         {
-            throw new DiskException(ErrorKind.NotFound, $"{image.Name}: its extent {ShownText.Path(path)} is missing; put the file there.", e) { Path = path };
+            throw new DiskException(ErrorKind.NotFound, $"{_image.Name}: its extent {ShownText.Path(path)} is missing; put the file there.", e) { Path = path };
         }
     }
+
+    /// <summary>Full path of the file that an extent names, wherever it lies.</summary>
+    public string FullPath(VmdkExtentLine line) => System.IO.Path.GetFullPath(System.IO.Path.Combine(_folder, line.FileName));
 
     public async ValueTask DisposeAsync()
     {
@@ -69,4 +68,46 @@ internal sealed class VmdkExtentFiles(ByteStore image, ImageContext context) : I
 
     private static bool IsBelow(string path, string folder) =>
         path.StartsWith(folder.EndsWith('/') ? folder : folder + "/", StringComparison.Ordinal);
+
+    /// <exception cref="DiskException"><see cref="ErrorKind.AccessDenied"/> when it lies where it may not, or is a device and devices are not allowed.</exception>
+    private StoreOpenOptions HowToOpen(VmdkExtentLine line, string path)
+    {
+        if (string.Equals(path, System.IO.Path.GetFullPath(_image.Name), StringComparison.Ordinal))
+        {
+            throw DiskErrors.Corrupt(_image.Name, "the VMDK descriptor names its own file as an extent.");
+        }
+
+        if (_context.Provider.DeviceExists(path))
+        {
+            CheckDevice(line, path);
+
+            // Links such as those of /dev/disk/by-id are followed for a name that is given in full; behind them must be a device.
+            if (System.IO.Path.IsPathRooted(line.FileName))
+            {
+                return StoreOpenOptions.OnlyDevice;
+            }
+        }
+
+        var folder = System.IO.Path.GetDirectoryName(path);
+        return string.Equals(folder, _folder, StringComparison.Ordinal) || _context.AllowPaths.Any(root => IsBelow(path, System.IO.Path.GetFullPath(root)))
+            ? StoreOpenOptions.NoFinalSymlink | (_context.AllowDevices ? StoreOpenOptions.AllowDevice : StoreOpenOptions.None)
+            : throw new DiskException(
+                ErrorKind.AccessDenied,
+                $"{_image.Name}: its extent {ShownText.Path(path)} lies outside {_folder}; add --allow-path {ShownText.Path(folder ?? "/")} if that is right.") { Path = _image.Name };
+    }
+
+    private void CheckDevice(VmdkExtentLine line, string path)
+    {
+        var name = ShownText.Path(path);
+        if (line.Type != VmdkExtentType.Flat)
+        {
+            throw DiskErrors.Unsupported(_image.Name, $"its {line.TypeName} extent {name} is a block device; only a FLAT one may be.");
+        }
+
+        if (!_context.AllowDevices)
+        {
+            throw new DiskException(
+                ErrorKind.AccessDenied, $"{_image.Name}: its extent {name} is a block device of this host; add --allow-devices if that is right.") { Path = _image.Name };
+        }
+    }
 }

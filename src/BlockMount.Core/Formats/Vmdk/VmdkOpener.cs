@@ -15,7 +15,7 @@ internal static class VmdkOpener
             VmdkWriteRules.CheckDescriptor(store.Name, source);
         }
 
-        var files = new VmdkExtentFiles(store, context);
+        var files = new VmdkExtentFiles(store, context, source.Descriptor.Extents);
         try
         {
             var extents = new List<VmdkExtent>();
@@ -64,12 +64,12 @@ internal static class VmdkOpener
         }
 
         // Each sparse extent has tables of its own, so a file named again and again would cost its tables as often.
-        if (line.Type == VmdkExtentType.Sparse && !sparse.Add(files.PathOf(line)))
+        if (line.Type == VmdkExtentType.Sparse && !sparse.Add(files.FullPath(line)))
         {
-            throw DiskErrors.Corrupt(image.Name, $"the VMDK descriptor names the sparse extent {ShownText.Path(files.PathOf(line))} twice.");
+            throw DiskErrors.Corrupt(image.Name, $"the VMDK descriptor names the sparse extent {ShownText.Path(files.FullPath(line))} twice.");
         }
 
-        var store = await files.OpenAsync(line, image.CanWrite && line.Access == VmdkAccess.ReadWrite, cancellationToken);
+        var store = await files.OpenAsync(line, cancellationToken);
         if (line.Type == VmdkExtentType.Sparse)
         {
             return await SparseAsync(image, line, store, await VmdkSource.ReadHeaderAsync(store, cancellationToken), start, cancellationToken);

@@ -33,13 +33,9 @@ internal static class VmdkWriteRules
 
     public static void CheckExtents(string name, IReadOnlyList<VmdkExtent> extents)
     {
-        var stores = new HashSet<object>();
-        foreach (var extent in extents.Where(static e => e.Store is not null))
+        foreach (var shared in extents.Where(static e => e.Store is not null).GroupBy(static e => e.Store!).Where(static g => g.Skip(1).Any()))
         {
-            if (!stores.Add(extent.Store!))
-            {
-                throw Refused(name, $"two of its extents are in one file, {extent.Store!.Name}");
-            }
+            CheckShared(name, shared.Key.Name, [.. shared.OrderBy(static e => e.Line.FileSector)]);
         }
 
         var unit = extents.Where(static e => e.GrainSize > 0).Select(static e => e.GrainSize).DefaultIfEmpty().Min();
@@ -64,6 +60,33 @@ internal static class VmdkWriteRules
             }
         }
     }
+
+    /// <summary>Several extents in one file: flat ones, at places that do not meet where one of them is written to.</summary>
+    private static void CheckShared(string name, string file, VmdkExtent[] extents)
+    {
+        if (extents.Any(static e => e.Line.Type != VmdkExtentType.Flat))
+        {
+            throw Refused(name, $"two of its extents are in one file, {file}, and not both of them are FLAT");
+        }
+
+        // What reaches furthest of those before, and of those before that are written to.
+        VmdkExtent? furthest = null;
+        VmdkExtent? furthestWritten = null;
+        foreach (var extent in extents)
+        {
+            var written = extent.Line.Access == VmdkAccess.ReadWrite;
+            if ((written ? furthest : furthestWritten) is { } before && FileEnd(before) > extent.Line.FileSector)
+            {
+                throw Refused(
+                    name, $"two of its extents, at sectors {before.Line.FileSector} and {extent.Line.FileSector} of {file}, overlap, and a write to one would change the other");
+            }
+
+            furthest = furthest is null || FileEnd(extent) > FileEnd(furthest) ? extent : furthest;
+            furthestWritten = written ? extent : furthestWritten;
+        }
+    }
+
+    private static long FileEnd(VmdkExtent extent) => extent.Line.FileSector + extent.Line.Sectors;
 
     private static DiskException Refused(string name, string reason) =>
         DiskErrors.Unsupported(name, $"{reason}; it is not written to, add --read-only to read it.");

@@ -14,7 +14,7 @@ internal sealed class VmdkWriter
     private readonly ByteStore _store;
     private readonly VmdkSource _source;
     private readonly IReadOnlyList<VmdkRepair> _repairs;
-    private readonly VmdkExtent[] _extents;
+    private readonly ByteStore[] _stores;
     private readonly Dictionary<VmdkSparseExtent, VmdkSpace> _space;
     private bool _began;
     private bool _failed;
@@ -24,8 +24,9 @@ internal sealed class VmdkWriter
         _store = store;
         _source = source;
         _repairs = repairs;
-        _extents = extents.Where(static e => e.Line.Access == VmdkAccess.ReadWrite && e.Store is not null).ToArray();
-        _space = _extents.OfType<VmdkSparseExtent>().ToDictionary(static e => e, static e => new VmdkSpace(e.Store!, e.Header));
+        var written = extents.Where(static e => e.Line.Access == VmdkAccess.ReadWrite && e.Store is not null).ToArray();
+        _stores = written.Select(static e => e.Store!).Distinct().ToArray();
+        _space = written.OfType<VmdkSparseExtent>().ToDictionary(static e => e, static e => new VmdkSpace(e.Store!, e.Header));
         Identity = source.Descriptor.Identity;
     }
 
@@ -76,9 +77,9 @@ internal sealed class VmdkWriter
         try
         {
             var changes = _space.Keys.Select(static e => (Extent: e, Entries: e.Table.TakeChanges())).Where(static c => c.Entries.Length > 0).ToArray();
-            foreach (var extent in _extents)
+            foreach (var store in _stores)
             {
-                await extent.Store!.FlushAsync(cancellationToken);
+                await store.FlushAsync(cancellationToken);
             }
 
             foreach (var (extent, entries) in changes)

@@ -1,4 +1,4 @@
-namespace BlockMount.Platform.Tests;
+namespace BlockMount.TestSupport;
 
 /// <summary>A mounted file system or a loop device of the test's own, released with it. Root only.</summary>
 internal sealed class TestMount : IDisposable
@@ -47,8 +47,12 @@ internal sealed class TestMount : IDisposable
         }
     }
 
+    /// <summary>A loop device over a file; skips the test where there are none.</summary>
     public static async Task<TestMount> LoopAsync(string file)
     {
+        Peer.RequireRoot();
+        Peer.Require("losetup", "mount");
+        Peer.Require(File.Exists("/dev/loop-control"), "the kernel has no loop devices; modprobe loop");
         var device = (await Peer.RunOkAsync("losetup", "--find", "--show", file)).Trim();
         return new(device, "losetup", "--detach", device);
     }

@@ -39,7 +39,8 @@ internal sealed class MemoryProvider : IStoreProvider
             throw new DiskException(ErrorKind.InvalidArgument, $"{path}: may not be opened with {options}.");
         }
 
-        return new(Wrap(new SavedStore(this, path, access == StoreAccess.Write, (byte[])bytes.Clone())));
+        var canWrite = access == StoreAccess.Write;
+        return new(Wrap(new SavedStore(this, path, canWrite, canWrite ? (byte[])bytes.Clone() : bytes)));
     }
 
     public ValueTask<ByteStore> CreateAsync(string path, CancellationToken cancellationToken = default)

@@ -12,14 +12,35 @@ internal abstract record StoreOperation
     public sealed record Flush : StoreOperation;
 }
 
-/// <summary>Keeps every change in order, and a mark of the test's own with each, so that crashes can be replayed.</summary>
-internal sealed class RecordingStore(string name, byte[] content) : MemoryStore(name, canWrite: true, (byte[])content.Clone())
+/// <summary>Numbers the changes of all files of one image in one row, so that a moment means the same to each of them.</summary>
+internal sealed class RecordingClock
 {
     private readonly Lock _lock = new();
+
+    /// <summary>Changes so far.</summary>
+    public int Now { get; private set; }
+
+    /// <summary>Gives one change its number, from 0, while nobody else gets one.</summary>
+    public void Tick(Action<int> note)
+    {
+        lock (_lock)
+        {
+            note(Now++);
+        }
+    }
+}
+
+/// <summary>Keeps every change in order, and the moment of each, so that crashes can be replayed.</summary>
+internal sealed class RecordingStore(string name, byte[] content, RecordingClock? clock = null) : MemoryStore(name, canWrite: true, (byte[])content.Clone())
+{
+    private readonly RecordingClock _clock = clock ?? new RecordingClock();
 
     public byte[] Initial { get; } = (byte[])content.Clone();
 
     public List<StoreOperation> Operations { get; } = [];
+
+    /// <summary>For every operation its number on the clock.</summary>
+    public List<int> Moments { get; } = [];
 
     protected override ValueTask WriteCoreAsync(long offset, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
     {
@@ -55,13 +76,11 @@ internal sealed class RecordingStore(string name, byte[] content) : MemoryStore(
         return base.AllocateCoreAsync(offset, length, cancellationToken);
     }
 
-    private void Record(StoreOperation operation)
+    private void Record(StoreOperation operation) => _clock.Tick(moment =>
     {
-        lock (_lock)
-        {
-            Operations.Add(operation);
-        }
-    }
+        Operations.Add(operation);
+        Moments.Add(moment);
+    });
 }
 
 /// <summary>
@@ -72,24 +91,17 @@ internal static class PowerCut
 {
     private const int Sector = 512;
 
-    /// <summary>The file after the first <paramref name="count"/> operations; <paramref name="keep"/> decides for each sector (or whole
-    /// resize) of an operation that no flush has covered whether it reached the disk.</summary>
-    public static byte[] Replay(RecordingStore store, int count, Func<int, long, bool> keep)
+    /// <summary>The file at a moment of the clock; <paramref name="keep"/> decides for the moment of an operation that no flush of the file
+    /// has covered, and each of its sectors (-1 for a resize), whether it reached the disk.</summary>
+    public static byte[] Replay(RecordingStore store, int moment, Func<int, long, bool> keep)
     {
-        var lastFlush = -1;
-        for (var i = 0; i < count; i++)
-        {
-            if (store.Operations[i] is StoreOperation.Flush)
-            {
-                lastFlush = i;
-            }
-        }
-
+        var count = store.Moments.TakeWhile(m => m < moment).Count();
+        var lastFlush = store.Operations.FindLastIndex(Math.Max(0, count - 1), count, static o => o is StoreOperation.Flush);
         var image = (byte[])store.Initial.Clone();
         for (var i = 0; i < count; i++)
         {
-            var index = i;
-            Apply(ref image, store.Operations[i], i < lastFlush ? static _ => true : sector => keep(index, sector));
+            var at = store.Moments[i];
+            Apply(ref image, store.Operations[i], i < lastFlush ? static _ => true : sector => keep(at, sector));
         }
 
         return image;

@@ -1,5 +1,6 @@
 using BlockMount.Core.Chain;
 using BlockMount.Core.Devices;
+using BlockMount.Core.Formats;
 using BlockMount.Core.Tests.Formats;
 using BlockMount.TestSupport;
 
@@ -7,53 +8,80 @@ namespace BlockMount.Core.Tests.Chain;
 
 public sealed class ChainModelTests
 {
+    /// <summary>Chains base first, each of the kinds alone and above every other format; and random ones.</summary>
+    public static TheoryData<string, int, int> Chains
+    {
+        get
+        {
+            var data = new TheoryData<string, int, int>();
+            string[] chains =
+            [
+                "raw", "vdi", "vdi-64k vdi vdi-64k vdi-2m", "vdi-2m vdi-2m", "vhd", "vhd-64k vhd vhd-4k vhd-64k", "vmdk", "vmdk-4k vmdk vmdk-4k vmdk",
+                "vmdk-zeroed vmdk-zeroed", "vmdk-split vmdk-split", "vdi-fixed vmdk vhd", "vmdk-flat vhd vdi", "vhd-fixed vdi vmdk",
+                "vmdk-esx vhd vmdk-split", "vmdk-split2g vmdk-zeroed vdi-64k", "vmdk-split2g-flat vmdk vhd-64k", "vdi vmdk-zeroed vhd-4k vmdk-split vdi-64k",
+                "vdi-64k vhd-64k vdi-64k vhd-64k vdi-64k vhd-64k vdi-64k vhd-64k",
+            ];
+            for (var i = 0; i < chains.Length; i++)
+            {
+                data.Add(chains[i], i, 512 * (1000 + (i * 997)));
+            }
+
+            for (var seed = 100; seed < 112; seed++)
+            {
+                var random = new Random(seed);
+                data.Add(RandomKinds(random), seed, 512 * random.Next(1, 8000));
+            }
+
+            return data;
+        }
+    }
+
     [Theory]
-    [InlineData("vdi", 1, 1, 65536, 1000 * 512)]
-    [InlineData("vdi", 2, 2, 65536, 1000 * 512)]
-    [InlineData("vdi", 3, 4, 65536, 33 * 65536)]
-    [InlineData("vdi", 4, 3, 1 << 20, (5 << 20) + 512)]
-    [InlineData("vdi", 5, 8, 131072, 7 * 131072)]
-    [InlineData("vdi", 6, 2, 4 << 20, 9 << 20)]
-    [InlineData("vhd", 1, 1, 65536, 1000 * 512)]
-    [InlineData("vhd", 3, 4, 65536, 33 * 65536)]
-    [InlineData("vhd", 4, 3, 1 << 20, (5 << 20) + 512)]
-    [InlineData("vhd", 5, 8, 131072, 7 * 131072)]
-    [InlineData("vhd", 6, 2, 4 << 20, 9 << 20)]
-    [InlineData("vdi vhd", 7, 4, 65536, 33 * 65536)]
-    [InlineData("vhd vdi", 8, 4, 131072, 1000 * 512)]
-    public async Task Random_operations_on_a_chain_read_as_an_array_does_and_survive_reopening(
-        string formats, int seed, int depth, int blockSize, int capacity)
+    [MemberData(nameof(Chains))]
+    public async Task Random_operations_on_a_chain_read_as_an_array_does_and_survive_reopening(string kinds, int seed, int capacity)
     {
         var random = new Random(seed);
         var provider = new MemoryProvider();
-        var model = new byte[capacity];
+
+        // Bytes behind the end of a smaller image belong to the images below it, and a larger child shows them again.
+        var disk = new byte[capacity];
         string? parent = null;
-        for (var level = 0; level < depth; level++)
+        var level = 0;
+        foreach (var kind in kinds.Split(' '))
         {
-            // Every level has a block size of its own.
-            var size = level % 2 == 0 ? blockSize : 65536;
-            var path = await TestChains.CreateAsync(provider, $"/d/L{level}.{formats.Split(' ')[level % formats.Split(' ').Length]}", capacity, size, parent: parent);
+            capacity = level == 0 ? capacity : OtherSize(random, kind, capacity);
+            Array.Resize(ref disk, Math.Max(disk.Length, capacity));
+            var model = disk.AsMemory(0, capacity);
+            var below = provider.Paths.ToDictionary(p => p, p => provider[p], StringComparer.Ordinal);
+            var path = await TestImages.MakeAsync(provider, kind, $"/d/L{level}", capacity, parent);
+            await AssertOpeningChangesNothingAsync(provider, path, model);
             for (var session = 0; session < 2; session++)
             {
                 await using var chain = await TestChains.OpenAsync(provider, path);
                 Assert.Equal(level + 1, chain.Layers.Count);
+                var unit = (int)Math.Min(chain.Layers[^1].UnitSize, capacity);
                 for (var i = 0; i < 60; i++)
                 {
-                    await StepAsync(random, chain, model, blockSize);
+                    await StepAsync(random, chain, model, unit);
                 }
 
-                Assert.Equal(model, await TestChains.ReadAllAsync(chain));
+                AssertSame(model, await TestChains.ReadAllAsync(chain));
                 await AssertMapIsTrueAsync(chain, model);
                 await chain.FlushAsync();
             }
 
+            await AssertOpeningChangesNothingAsync(provider, path, model);
             await using (var chain = await TestChains.OpenAsync(provider, path, readOnly: true))
             {
-                Assert.Equal(model, await TestChains.ReadAllAsync(chain));
+                AssertSame(model, await TestChains.ReadAllAsync(chain));
                 await AssertMapIsTrueAsync(chain, model);
+                await chain.Layers[^1].ExamineAsync(default);
+                Assert.DoesNotContain(chain.Layers[^1].Describe().Diagnostics, d => d.Severity != Severity.Info);
             }
 
+            Assert.All(below, file => Assert.True(provider[file.Key].AsSpan().SequenceEqual(file.Value), $"{file.Key} was changed through its child"));
             parent = path;
+            level++;
         }
     }
 
@@ -61,8 +89,7 @@ public sealed class ChainModelTests
     public Task Random_chains_agree_with_the_model_for_as_long_as_there_is_time() => FreshSeeds.RunAsync(seed =>
     {
         var random = new Random(seed);
-        return Random_operations_on_a_chain_read_as_an_array_does_and_survive_reopening(
-            new[] { "vdi", "vhd", "vdi vhd", "vhd vdi" }[random.Next(4)], seed, random.Next(1, 6), 65536 << random.Next(5), 512 * random.Next(1, 8000));
+        return Random_operations_on_a_chain_read_as_an_array_does_and_survive_reopening(RandomKinds(random), seed, 512 * random.Next(1, 8000));
     });
 
     [Theory]
@@ -235,7 +262,58 @@ public sealed class ChainModelTests
         Assert.Equal(model, await TestChains.ReadAllAsync(child));
     }
 
-    internal static async Task StepAsync(Random random, DiskChain chain, byte[] model, int blockSize)
+    [Theory]
+    [InlineData("vdi vmdk vhd")]
+    [InlineData("vdi vhd vmdk")]
+    [InlineData("vmdk vdi vhd")]
+    [InlineData("vmdk vhd vdi")]
+    [InlineData("vhd vdi vmdk")]
+    [InlineData("vhd vmdk vdi")]
+    [InlineData("vhd vdi vmdk-zeroed")]
+    [InlineData("vdi vhd vmdk-split")]
+    public async Task A_larger_child_on_a_chain_of_other_formats_reads_right_and_zeros_written_over_parent_data_stay_zero(string kinds)
+    {
+        const int size = (3 << 20) + 512;
+        var provider = new MemoryProvider();
+        var kind = kinds.Split(' ');
+        var model = new byte[size + (2 << 20)];
+        TestChains.RandomBytes(new Random(1), size - 100_000).CopyTo(model, 0);
+        var path = await TestImages.MakeAsync(provider, kind[0], "/d/base", size);
+        await WriteAsync(0, size - 100_000);
+        path = await TestImages.MakeAsync(provider, kind[1], "/d/middle", size, path);
+        TestChains.RandomBytes(new Random(2), 700_000).CopyTo(model, 1_000_000);
+        await WriteAsync(1_000_000, 700_000);
+
+        path = await TestImages.MakeAsync(provider, kind[2], "/d/leaf", model.Length, path);
+        await using (var leaf = await TestChains.OpenAsync(provider, path))
+        {
+            Assert.Equal(3, leaf.Layers.Count);
+            AssertSame(model, await TestChains.ReadAllAsync(leaf));
+
+            // Whole units and parts of them; over the base's data, the middle's, the parents' end, and behind it.
+            foreach (var (at, length) in new[] { (4096, 512), (900_000, 300_001), (1 << 21, 1 << 20), (size - 1024, 4096), (size + 70_000, 8192) })
+            {
+                await leaf.ZeroAsync(at, length);
+                model.AsSpan(at, length).Clear();
+            }
+
+            await leaf.WriteAsync(size - 200, model.AsMemory(0, 1000));
+            model.AsSpan(0, 1000).CopyTo(model.AsSpan(size - 200));
+            await leaf.FlushAsync();
+        }
+
+        await using var again = await TestChains.OpenAsync(provider, path, readOnly: true);
+        AssertSame(model, await TestChains.ReadAllAsync(again));
+
+        async Task WriteAsync(int at, int length)
+        {
+            await using var chain = await TestChains.OpenAsync(provider, path);
+            await chain.WriteAsync(at, model.AsMemory(at, length));
+            await chain.FlushAsync();
+        }
+    }
+
+    internal static async Task StepAsync(Random random, DiskChain chain, Memory<byte> model, int blockSize)
     {
         var length = random.Next(4) switch
         {
@@ -257,11 +335,11 @@ public sealed class ChainModelTests
             case < 5:
                 var data = TestChains.RandomBytes(random, length);
                 await chain.WriteAsync(offset, data, options);
-                data.CopyTo(model, offset);
+                data.CopyTo(model[offset..]);
                 break;
             case < 7:
                 await chain.ZeroAsync(offset, length, random.Next(3) == 0 ? WriteOptions.KeepAllocated | options : options);
-                model.AsSpan(offset, length).Clear();
+                model.Span.Slice(offset, length).Clear();
                 break;
             case 7:
                 // What a trimmed range reads as is up to the disk: old bytes or zeros, byte by byte.
@@ -270,10 +348,10 @@ public sealed class ChainModelTests
                 await chain.ReadAsync(offset, after);
                 for (var i = 0; i < length; i++)
                 {
-                    Assert.True(after[i] == 0 || after[i] == model[offset + i], $"byte {offset + i} after a trim");
+                    Assert.True(after[i] == 0 || after[i] == model.Span[offset + i], $"byte {offset + i} after a trim");
                 }
 
-                after.CopyTo(model, offset);
+                after.CopyTo(model[offset..]);
                 break;
             case 8:
                 await chain.FlushAsync();
@@ -281,12 +359,12 @@ public sealed class ChainModelTests
             default:
                 var read = new byte[length];
                 await chain.ReadAsync(offset, read);
-                Assert.Equal(model.AsSpan(offset, length).ToArray(), read);
+                AssertSame(model.Slice(offset, length), read);
                 break;
         }
     }
 
-    internal static async Task AssertMapIsTrueAsync(DiskChain chain, byte[] model)
+    private static async Task AssertMapIsTrueAsync(DiskChain chain, ReadOnlyMemory<byte> model)
     {
         for (long at = 0; at < chain.Length;)
         {
@@ -296,10 +374,54 @@ public sealed class ChainModelTests
             Assert.InRange(extent.Depth, -1, chain.Layers.Count - 1);
             if (extent.IsZero)
             {
-                Assert.False(model.AsSpan((int)at, (int)extent.Length).ContainsAnyExcept((byte)0), $"map says zero at {at}");
+                Assert.False(model.Span.Slice((int)at, (int)extent.Length).ContainsAnyExcept((byte)0), $"map says zero at {at}");
             }
 
             at += extent.Length;
         }
+    }
+
+    private static string RandomKinds(Random random)
+    {
+        var kinds = new List<string> { TestImages.Bases[random.Next(TestImages.Bases.Count)] };
+        for (var more = random.Next(5); more > 0; more--)
+        {
+            kinds.Add(TestImages.Differencing[random.Next(TestImages.Differencing.Count)]);
+        }
+
+        return string.Join(' ', kinds);
+    }
+
+    /// <summary>The size of a child: its parent's, larger, or smaller, and now and then no whole sectors.</summary>
+    private static int OtherSize(Random random, string kind, int parentSize)
+    {
+        var sectors = (parentSize + 511) / 512;
+        var size = 512 * random.Next(4) switch
+        {
+            0 => sectors + random.Next(1, 3000),
+            1 => random.Next(1, sectors + 1),
+            _ => sectors,
+        };
+        return TestImages.AllowsOddSize(kind) && random.Next(4) == 0 ? size - random.Next(512) : size;
+    }
+
+    /// <summary>Opening for writing, reading, flushing and closing leaves every file as it was (rule D8).</summary>
+    private static async Task AssertOpeningChangesNothingAsync(MemoryProvider provider, string path, ReadOnlyMemory<byte> model)
+    {
+        var before = provider.Paths.ToDictionary(p => p, p => provider[p], StringComparer.Ordinal);
+        await using (var chain = await TestChains.OpenAsync(provider, path))
+        {
+            AssertSame(model, await TestChains.ReadAllAsync(chain));
+            await chain.FlushAsync();
+        }
+
+        Assert.All(before, file => Assert.True(provider[file.Key].AsSpan().SequenceEqual(file.Value), $"{file.Key} was changed by opening {path}"));
+    }
+
+    private static void AssertSame(ReadOnlyMemory<byte> expected, byte[] found)
+    {
+        Assert.Equal(expected.Length, found.Length);
+        var at = expected.Span.CommonPrefixLength(found);
+        Assert.True(at == found.Length, $"byte {at} is {found[Math.Min(at, found.Length - 1)]}");
     }
 }

@@ -3,63 +3,67 @@ using BlockMount.TestSupport;
 
 namespace BlockMount.Host.Tests;
 
-/// <summary>A chain of four images under fio, and killed in the middle of it.</summary>
+/// <summary>Images and chains of every format, alone and mixed, under fio, and killed in the middle of writing.</summary>
 public sealed class ChainUnderLoadTests : IDisposable
 {
     private readonly TempFolder _folder = new();
 
     public void Dispose() => _folder.Dispose();
 
-    [Fact]
-    public async Task Four_connections_that_write_verify_zero_and_trim_a_four_level_chain_find_no_mismatch()
+    [Theory]
+    [InlineData("vdi vdi vdi vdi", 16)]
+    [InlineData("vmdk", 4)]
+    [InlineData("vmdk:split2g", 4)]
+    [InlineData("vhd", 4)]
+    [InlineData("vdi vmdk vhd", 4)]
+    [InlineData("vhd vdi vmdk", 4)]
+    public async Task Four_connections_that_write_verify_zero_and_trim_find_no_mismatch(string kinds, int mebibytes)
     {
         Peer.Require("fio", "fio");
-        var leaf = await MakeChainAsync(64, levels: 4);
+        var leaf = await MakeChainAsync(4 * mebibytes, kinds);
         await using (var server = await Server.StartAsync(_folder["s.sock"], leaf))
         {
             // Each job owns a quarter of the disk; sizes are mixed, and every block is read back and checked by its checksum.
-            await RunFioAsync(server.Uri, """
+            await RunFioAsync(server.Uri, mebibytes, """
                 rw=randwrite
                 bssplit=512/20:4k/40:12k/20:64k/15:1m/5
                 blockalign=512
                 verify=crc32c
                 do_verify=1
                 verify_fatal=1
-                size=16m
                 """);
-            await RunFioAsync(server.Uri, """
+            await RunFioAsync(server.Uri, mebibytes, $"""
                 rw=randtrim
                 bs=64k
-                size=16m
-                io_size=4m
+                io_size={mebibytes / 4}m
                 """);
-            await RunFioAsync(server.Uri, """
+            await RunFioAsync(server.Uri, mebibytes, $"""
                 rw=randwrite
                 bs=4k
                 zero_buffers=1
-                size=16m
-                io_size=4m
+                io_size={mebibytes / 4}m
                 """);
-            await RunFioAsync(server.Uri, """
+            await RunFioAsync(server.Uri, mebibytes, """
                 rw=randwrite
                 bssplit=512/20:4k/40:12k/20:64k/15:1m/5
                 verify=crc32c
                 do_verify=1
                 verify_fatal=1
-                size=16m
                 """);
             Assert.Equal(0, await server.StopAsync());
             Assert.Equal(string.Empty, server.Errors.Trim());
         }
 
-        await AssertConsistentAsync(leaf, links: 4);
+        await AssertConsistentAsync(leaf, kinds);
     }
 
-    [Fact]
-    public async Task Four_clients_that_write_zero_trim_and_flush_a_four_level_chain_at_once_read_what_a_model_says()
+    [Theory]
+    [InlineData("vdi vdi vdi vdi")]
+    [InlineData("vdi vmdk vhd")]
+    public async Task Four_clients_that_write_zero_trim_and_flush_a_chain_at_once_read_what_a_model_says(string kinds)
     {
         Peer.Require("nbdsh", "python3-libnbd");
-        var leaf = await MakeChainAsync(64, levels: 4);
+        var leaf = await MakeChainAsync(64, kinds);
         await using var server = await Server.StartAsync(_folder["s.sock"], leaf);
 
         // Each client owns every fourth 48 KiB piece, so that all of them meet in every block of the image.
@@ -106,17 +110,24 @@ public sealed class ChainUnderLoadTests : IDisposable
 
         Assert.Equal(0, await server.StopAsync());
         Assert.Equal(string.Empty, server.Errors.Trim());
-        await AssertConsistentAsync(leaf, links: 4);
+        await AssertConsistentAsync(leaf, kinds);
     }
 
     [Theory]
-    [InlineData(1)]
-    [InlineData(2)]
-    [InlineData(3)]
-    public async Task A_server_killed_in_the_middle_of_writing_leaves_a_chain_that_opens_with_everything_that_was_flushed(int seed)
+    [InlineData("vdi vdi vdi vdi", 1)]
+    [InlineData("vdi vdi vdi vdi", 2)]
+    [InlineData("vdi vdi vdi vdi", 3)]
+    [InlineData("vmdk", 1)]
+    [InlineData("vmdk:split2g", 1)]
+    [InlineData("vhd", 1)]
+    [InlineData("vmdk vmdk", 2)]
+    [InlineData("vhd vhd", 2)]
+    [InlineData("vdi vmdk vhd", 1)]
+    public async Task A_server_killed_in_the_middle_of_writing_leaves_a_chain_that_opens_with_everything_that_was_flushed(string kinds, int seed)
     {
         Peer.Require("nbdsh", "python3-libnbd");
-        var leaf = await MakeChainAsync(32, levels: 4);
+        var leaf = await MakeChainAsync(32, kinds);
+        await Blockmount.OkAsync("convert", leaf, _folder["before.raw"]);
         await using var server = await Server.StartAsync(_folder["s.sock"], leaf);
 
         // Writes 4 KiB pieces numbered in order over the disk, flushes now and then and notes the number that a flush has covered.
@@ -145,10 +156,9 @@ public sealed class ChainUnderLoadTests : IDisposable
         var flushed = LastFlushed();
         Assert.InRange(flushed, 400 * seed, 8191);
 
-        await AssertConsistentAsync(leaf, links: 4);
+        await AssertConsistentAsync(leaf, kinds);
         await Blockmount.OkAsync("convert", leaf, _folder["after.raw"]);
         var after = await File.ReadAllBytesAsync(_folder["after.raw"]);
-        await Blockmount.OkAsync("convert", _folder["L2.vdi"], _folder["before.raw"]);
         var before = await File.ReadAllBytesAsync(_folder["before.raw"]);
         var found = 0;
         for (var at = 0; at < after.Length; at += 4096)
@@ -166,6 +176,7 @@ public sealed class ChainUnderLoadTests : IDisposable
         }
 
         Assert.Equal(flushed + 1, found);
+        await AssertPeersAgreeAsync(leaf, kinds);
 
         // A server that was killed leaves a stale socket, which the next one replaces.
         await using var next = await Server.StartAsync(_folder["s.sock"], leaf);
@@ -178,9 +189,9 @@ public sealed class ChainUnderLoadTests : IDisposable
         return text[..(text.LastIndexOf('\n') + 1)].Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse).DefaultIfEmpty(-1).Last();
     }
 
-    private async Task RunFioAsync(string uri, string options)
+    private async Task RunFioAsync(string uri, int mebibytes, string options)
     {
-        var job = $"[global]\nioengine=nbd\nuri={uri}\niodepth=16\noffset_increment=16m\nnumjobs=4\nrandrepeat=1\n{options}\n[job]\n";
+        var job = $"[global]\nioengine=nbd\nuri={uri}\niodepth=16\nsize={mebibytes}m\noffset_increment={mebibytes}m\nnumjobs=4\nrandrepeat=1\n{options}\n[job]\n";
         await File.WriteAllTextAsync(_folder["job.fio"], job);
         var result = await Peer.RunAsync("fio", ["--output-format=json", "--aux-path=" + _folder.Root, _folder["job.fio"]]);
         Assert.True(result.ExitCode == 0, $"fio exited {result.ExitCode}: {result.Error}{result.Output}");
@@ -188,34 +199,61 @@ public sealed class ChainUnderLoadTests : IDisposable
         Assert.All(document.RootElement.GetProperty("jobs").EnumerateArray(), j => Assert.Equal(0, j.GetProperty("error").GetInt32()));
     }
 
-    private async Task<string> MakeChainAsync(int mebibytes, int levels)
+    /// <summary>Makes one image per word, base first: a format, and for the base <c>:variant</c>. Half of the base is full, and every image between holds something.</summary>
+    private async Task<string> MakeChainAsync(int mebibytes, string kinds)
     {
         var raw = new byte[mebibytes << 20];
         new Random(9).NextBytes(raw.AsSpan(0, raw.Length / 2));
         await File.WriteAllBytesAsync(_folder["base.raw"], raw);
-        await Blockmount.OkAsync("convert", _folder["base.raw"], _folder["L0.vdi"]);
+        var kind = kinds.Split(' ');
+        var (format, variant) = (kind[0].Split(':')[0], kind[0].Contains(':', StringComparison.Ordinal) ? kind[0].Split(':')[1] : "dynamic");
+        var path = _folder[$"L0.{format}"];
+        await Blockmount.OkAsync("convert", "--variant", variant, _folder["base.raw"], path);
         File.Delete(_folder["base.raw"]);
-        for (var level = 1; level < levels; level++)
+        for (var level = 1; level < kind.Length; level++)
         {
-            await Blockmount.OkAsync("create", _folder[$"L{level}.vdi"], "--parent", _folder[$"L{level - 1}.vdi"], "--block-size", level % 2 == 0 ? "64K" : "1M");
-            if (level == levels - 1)
+            var child = _folder[$"L{level}.{kind[level]}"];
+            await Blockmount.OkAsync("create", child, "--parent", path, "--block-size", level % 2 == 0 ? "64K" : "1M");
+            path = child;
+            if (level == kind.Length - 1)
             {
                 break;
             }
 
-            await using var server = await Server.StartAsync(_folder["s.sock"], _folder[$"L{level}.vdi"]);
+            await using var server = await Server.StartAsync(_folder["s.sock"], path);
             await Peer.RunOkAsync("qemu-io", "-f", "raw", "-c", $"write -P {level} {level}M 1536k", "-c", $"write -z {level + 8}M 2M", "-c", "flush", server.Uri);
             Assert.Equal(0, await server.StopAsync());
         }
 
-        return _folder[$"L{levels - 1}.vdi"];
+        return path;
+    }
+
+    /// <summary>Other programs show what <c>after.raw</c> holds, as far as they can read the chain: none knows mixed ones, or children of VDIs.</summary>
+    private async Task AssertPeersAgreeAsync(string leaf, string kinds)
+    {
+        if (kinds.Split(' ').All(k => k.StartsWith("vmdk", StringComparison.Ordinal)))
+        {
+            Peer.Require("qemu-img", "qemu-utils");
+            await Peer.RunOkAsync("qemu-img", "compare", "-f", "raw", "-F", "vmdk", _folder["after.raw"], leaf);
+            await Peer.RunOkAsync("qemu-img", "check", "-f", "vmdk", leaf);
+        }
+        else if (kinds is "vhd")
+        {
+            Peer.Require("qemu-img", "qemu-utils");
+            await Peer.RunOkAsync("qemu-img", "compare", "-f", "raw", "-F", "vpc", _folder["after.raw"], leaf);
+        }
+        else if (kinds is "vhd vhd")
+        {
+            Peer.Require("vhdimount", "libvhdi-utils");
+            Assert.Equal(await Blockmount.Sha256OfAsync($"cat {_folder["after.raw"]}"), await PeerMount.Sha256Async("vhdimount", leaf));
+        }
     }
 
     /// <summary>Opening checks every table: entries in the file, no block named twice, all links.</summary>
-    private static async Task AssertConsistentAsync(string leaf, int links)
+    private static async Task AssertConsistentAsync(string leaf, string kinds)
     {
         using var info = JsonDocument.Parse(await Blockmount.OkAsync("info", "--json", leaf));
-        Assert.Equal(links, info.RootElement.GetProperty("images").GetArrayLength());
+        Assert.Equal(kinds.Split(' ').Length, info.RootElement.GetProperty("images").GetArrayLength());
         Assert.All(info.RootElement.GetProperty("images").EnumerateArray(), i => Assert.True(i.GetProperty("links_ok").GetBoolean()));
         Assert.DoesNotContain(info.RootElement.GetProperty("diagnostics").EnumerateArray(), d => d.GetProperty("severity").GetString() == "error");
     }

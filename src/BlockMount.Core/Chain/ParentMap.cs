@@ -123,8 +123,8 @@ internal sealed class ParentMap
             var layer = _layers[i];
             if (offset >= layer.Capacity)
             {
-                // A smaller image has no say behind its end.
-                continue;
+                // The disk that this image shows ends here: its children inherit nothing, whatever the images below it hold.
+                return (new BlockRun(RunKind.Zero, length), -1);
             }
 
             length = Math.Min(length, layer.Capacity - offset);

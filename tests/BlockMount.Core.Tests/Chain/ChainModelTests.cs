@@ -42,16 +42,13 @@ public sealed class ChainModelTests
     {
         var random = new Random(seed);
         var provider = new MemoryProvider();
-
-        // Bytes behind the end of a smaller image belong to the images below it, and a larger child shows them again.
-        var disk = new byte[capacity];
+        var model = new byte[capacity];
         string? parent = null;
         var level = 0;
         foreach (var kind in kinds.Split(' '))
         {
             capacity = level == 0 ? capacity : OtherSize(random, kind, capacity);
-            Array.Resize(ref disk, Math.Max(disk.Length, capacity));
-            var model = disk.AsMemory(0, capacity);
+            Array.Resize(ref model, capacity);
             var below = provider.Paths.ToDictionary(p => p, p => provider[p], StringComparer.Ordinal);
             var path = await TestImages.MakeAsync(provider, kind, $"/d/L{level}", capacity, parent);
             await AssertOpeningChangesNothingAsync(provider, path, model);
@@ -311,6 +308,43 @@ public sealed class ChainModelTests
             await chain.WriteAsync(at, model.AsMemory(at, length));
             await chain.FlushAsync();
         }
+    }
+
+    [Theory]
+    [InlineData("vdi", "vdi-64k", "vdi")]
+    [InlineData("vdi-64k", "vmdk-4k", "vhd")]
+    [InlineData("vhd-fixed", "vhd-4k", "vmdk")]
+    public async Task Behind_the_end_of_a_smaller_image_its_larger_child_reads_zeros_and_not_what_an_image_further_down_holds(string baseKind, string middleKind, string leafKind)
+    {
+        const int size = 4 << 20;
+        const int smaller = (2 << 20) - 512;
+        var provider = new MemoryProvider();
+        var model = TestChains.RandomBytes(new Random(1), size);
+        var path = await TestImages.MakeAsync(provider, baseKind, "/d/base", size);
+        await using (var chain = await TestChains.OpenAsync(provider, path))
+        {
+            await chain.WriteAsync(0, model);
+            await chain.FlushAsync();
+        }
+
+        path = await TestImages.MakeAsync(provider, middleKind, "/d/middle", smaller, path);
+        path = await TestImages.MakeAsync(provider, leafKind, "/d/leaf", size, path);
+        model.AsSpan(smaller).Clear();
+        await using (var leaf = await TestChains.OpenAsync(provider, path))
+        {
+            AssertSame(model, await TestChains.ReadAllAsync(leaf));
+            await AssertMapIsTrueAsync(leaf, model);
+
+            // A block that is filled around new bytes is not filled with them either.
+            await leaf.WriteAsync(3 << 20, model.AsMemory(0, 512));
+            model.AsSpan(0, 512).CopyTo(model.AsSpan(3 << 20));
+            await leaf.WriteAsync(smaller - 512, model.AsMemory(0, 512));
+            model.AsSpan(0, 512).CopyTo(model.AsSpan(smaller - 512));
+            await leaf.FlushAsync();
+        }
+
+        await using var again = await TestChains.OpenAsync(provider, path, readOnly: true);
+        AssertSame(model, await TestChains.ReadAllAsync(again));
     }
 
     internal static async Task StepAsync(Random random, DiskChain chain, Memory<byte> model, int blockSize)

@@ -8,25 +8,21 @@ public sealed class VhdTests : IDisposable
 {
     private readonly TempFolder _folder = new();
 
-    public static TheoryData<string> Vhds => new(Samples.All.Where(s => s.Format == "VHD").Select(s => s.File));
-
     public void Dispose() => _folder.Dispose();
-
-    [Theory]
-    [MemberData(nameof(Vhds))]
-    public async Task A_virtualbox_image_streams_as_virtualbox_shows_it(string file)
-    {
-        var expected = Samples.All.Single(s => s.File == file).Sha256;
-
-        Assert.Equal(expected, await Blockmount.Sha256OfAsync($"{Blockmount.Program} convert {Samples.PathOf(file)} -"));
-    }
 
     [Theory]
     [InlineData("subformat=dynamic,force_size=on", 8 << 20)]
     [InlineData("subformat=fixed,force_size=on", 8 << 20)]
     [InlineData("subformat=dynamic,force_size=on", (5 << 20) + 512)]
     [InlineData("subformat=fixed,force_size=on", (5 << 20) + 512)]
+    [InlineData("subformat=dynamic,force_size=on", 512)]
+    [InlineData("subformat=fixed,force_size=on", 512)]
+    [InlineData("subformat=dynamic,force_size=on", (2 << 20) - 512)]
     [InlineData("subformat=dynamic", 8 << 20)]
+    [InlineData("subformat=fixed", 8 << 20)]
+    [InlineData("subformat=dynamic", 512)]
+    [InlineData("subformat=fixed", (5 << 20) + 512)]
+    [InlineData("subformat=dynamic", (33 << 20) + 512)]
     public async Task A_vhd_made_by_qemu_reads_exactly(string options, int size)
     {
         Peer.Require("qemu-img", "qemu-utils");
@@ -44,6 +40,10 @@ public sealed class VhdTests : IDisposable
     [InlineData("fixed", 8 << 20, null)]
     [InlineData("dynamic", (5 << 20) + 512, null)]
     [InlineData("fixed", (5 << 20) + 512, null)]
+    [InlineData("dynamic", 512, null)]
+    [InlineData("fixed", 512, null)]
+    [InlineData("dynamic", (2 << 20) - 512, null)]
+    [InlineData("dynamic", (33 << 20) + 512, null)]
     [InlineData("dynamic", 8 << 20, "512K")]
     public async Task A_vhd_made_here_compares_equal_in_qemu_to_the_last_sector(string variant, int size, string? blockSize)
     {
@@ -54,6 +54,39 @@ public sealed class VhdTests : IDisposable
 
         await Peer.RunOkAsync("qemu-img", "compare", "-f", "raw", "-F", "vpc", raw, _folder["disk.vhd"]);
         Assert.Equal(size, await SizeInQemuAsync());
+    }
+
+    [Theory]
+    [InlineData("8G", "off")]
+    [InlineData("127G", "off")]
+    [InlineData("127G", "on")]
+    [InlineData("130G", "off")]
+    [InlineData("2040G", "on")]
+    public async Task The_size_of_a_large_vhd_is_the_same_here_and_in_qemu_whoever_made_it(string size, string forceSize)
+    {
+        Peer.Require("qemu-img", "qemu-utils");
+        await Peer.RunOkAsync("qemu-img", "create", "-f", "vpc", "-o", "force_size=" + forceSize, _folder["disk.vhd"], size);
+        Assert.Equal(await SizeInQemuAsync(), await SizeHereAsync());
+        File.Delete(_folder["disk.vhd"]);
+
+        await Blockmount.OkAsync("create", _folder["disk.vhd"], "--size", size);
+        Assert.Equal(long.Parse(size[..^1]) << 30, await SizeHereAsync());
+        Assert.Equal(await SizeInQemuAsync(), await SizeHereAsync());
+    }
+
+    [Theory]
+    [InlineData("dynamic", 8 << 20)]
+    [InlineData("fixed", 8 << 20)]
+    [InlineData("dynamic", (5 << 20) + 512)]
+    [InlineData("fixed", 512)]
+    public async Task A_vhd_made_here_is_the_same_for_libvhdi(string variant, int size)
+    {
+        Peer.Require("vhdimount", "libvhdi-utils");
+        var raw = await RandomDiskAsync("disk.raw", size);
+        await Blockmount.OkAsync("convert", "--variant", variant, raw, _folder["disk.vhd"]);
+
+        Assert.Contains($"{size} bytes", await Peer.RunOkAsync("vhdiinfo", _folder["disk.vhd"]), StringComparison.Ordinal);
+        Assert.Equal(await Blockmount.Sha256OfAsync($"cat {raw}"), await PeerMount.Sha256Async("vhdimount", _folder["disk.vhd"]));
     }
 
     [Fact]
@@ -132,6 +165,12 @@ public sealed class VhdTests : IDisposable
             using var info = JsonDocument.Parse(await Blockmount.OkAsync("info", "--json", _folder[copy]));
             Assert.Equal(2, info.RootElement.GetProperty("images").GetArrayLength());
         }
+    }
+
+    private async Task<long> SizeHereAsync()
+    {
+        using var info = JsonDocument.Parse(await Blockmount.OkAsync("info", "--json", _folder["disk.vhd"]));
+        return info.RootElement.GetProperty("capacity").GetInt64();
     }
 
     /// <summary>The format is named: qemu takes a fixed VHD for a raw disk.</summary>

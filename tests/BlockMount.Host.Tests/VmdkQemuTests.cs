@@ -16,9 +16,16 @@ public sealed class VmdkQemuTests : IDisposable
             var data = new TheoryData<string, int>();
             foreach (var name in new[] { "monolithicSparse", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "streamOptimized" })
             {
+                data.Add(name, 512);
+                data.Add(name, 65536 - 512);
                 data.Add(name, 8 << 20);
                 data.Add(name, (5 << 20) + 512);
                 data.Add(name, (40 << 20) + 65536);
+            }
+
+            foreach (var option in new[] { "adapter_type=ide", "adapter_type=buslogic", "adapter_type=lsilogic", "adapter_type=legacyESX", "hwversion=4", "hwversion=6", "compat6=on", "zeroed_grain=on" })
+            {
+                data.Add("monolithicSparse," + option, (3 << 20) + 512);
             }
 
             return data;
@@ -45,6 +52,13 @@ public sealed class VmdkQemuTests : IDisposable
     [InlineData("esx", 8 << 20)]
     [InlineData("dynamic", (5 << 20) + 512)]
     [InlineData("fixed", (3 << 20) + 12800)]
+    [InlineData("dynamic", 512)]
+    [InlineData("fixed", 512)]
+    [InlineData("split2g", 512)]
+    [InlineData("split2g-fixed", 65536 - 512)]
+    [InlineData("esx", 512)]
+    [InlineData("dynamic", 65536 - 512)]
+    [InlineData("split2g", (1 << 20) + 65536 - 512)]
     public async Task A_vmdk_made_here_compares_equal_for_qemu(string variant, int size)
     {
         var raw = await RandomDiskAsync(size);
@@ -75,6 +89,8 @@ public sealed class VmdkQemuTests : IDisposable
     [InlineData("twoGbMaxExtentSparse")]
     [InlineData("twoGbMaxExtentFlat")]
     [InlineData("monolithicSparse,zeroed_grain=on")]
+    [InlineData("monolithicSparse,adapter_type=legacyESX,hwversion=6")]
+    [InlineData("twoGbMaxExtentSparse,compat6=on,adapter_type=lsilogic,zeroed_grain=on")]
     public async Task What_is_written_here_to_a_vmdk_of_qemus_is_what_qemu_reads(string options)
     {
         await Peer.RunOkAsync("qemu-img", "create", "-f", "vmdk", "-o", "subformat=" + options, _folder["disk.vmdk"], "64M");
@@ -129,11 +145,54 @@ public sealed class VmdkQemuTests : IDisposable
     }
 
     [Fact]
-    public async Task The_split_disk_made_by_virtualbox_streams_as_virtualbox_shows_it()
+    public async Task What_is_written_here_across_the_extents_of_a_split_disk_of_qemus_is_what_qemu_reads()
     {
-        var sample = Samples.All.Single(s => s.File.EndsWith("split.vmdk", StringComparison.Ordinal));
+        const long border = 0x80000000 - 65536;
+        await Peer.RunOkAsync("qemu-img", "create", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", _folder["disk.vmdk"], "5G");
+        await using (var server = await Server.StartAsync(_folder["s.sock"], _folder["disk.vmdk"]))
+        {
+            await Peer.RunOkAsync(
+                "qemu-io", "-f", "raw", "-c", $"write -P 1 {border - 100 * 512} 1M", "-c", $"write -P 2 {(2 * border) - 512} 1024", "-c", $"write -z {border - 512} 1024",
+                "-c", "write -P 3 5368708608 512", "-c", "flush", server.Uri);
+            Assert.Equal(0, await server.StopAsync());
+        }
 
-        Assert.Equal(sample.Sha256, await Blockmount.Sha256OfAsync($"{Blockmount.Program} convert {Samples.PathOf(sample.File)} -"));
+        await Peer.RunOkAsync(
+            "qemu-io", "-r", "-f", "vmdk", "-c", $"read -P 1 {border - 100 * 512} {99 * 512}", "-c", $"read -P 0 {border - 512} 1024", "-c", $"read -P 1 {border + 512} 512k",
+            "-c", $"read -P 2 {(2 * border) - 512} 1024", "-c", "read -P 3 5368708608 512", "-c", "read -P 0 1G 1M", _folder["disk.vmdk"]);
+    }
+
+    [Fact]
+    public async Task A_snapshot_of_qemus_that_is_larger_than_its_parent_reads_and_is_written_as_in_qemu()
+    {
+        await RandomDiskAsync((3 << 20) + 512);
+        await Peer.RunOkAsync("qemu-img", "convert", "-f", "raw", "-O", "vmdk", _folder["disk.raw"], _folder["base.vmdk"]);
+        await Peer.RunOkAsync("qemu-img", "create", "-f", "vmdk", "-b", "base.vmdk", "-F", "vmdk", _folder["leaf.vmdk"], "8M");
+        await using (var server = await Server.StartAsync(_folder["s.sock"], _folder["leaf.vmdk"]))
+        {
+            await Peer.RunOkAsync("qemu-io", "-f", "raw", "-c", "write -P 1 3145000 2000", "-c", "write -z 2M 300k", "-c", "write -P 2 7M 512", "-c", "flush", server.Uri);
+            Assert.Equal(0, await server.StopAsync());
+        }
+
+        await Peer.RunOkAsync("qemu-img", "convert", "-O", "raw", _folder["leaf.vmdk"], _folder["theirs.raw"]);
+        await Blockmount.OkAsync("convert", _folder["leaf.vmdk"], _folder["ours.raw"]);
+        Assert.Equal(8 << 20, new FileInfo(_folder["ours.raw"]).Length);
+        await Peer.RunOkAsync("qemu-img", "compare", "-f", "raw", "-F", "raw", _folder["theirs.raw"], _folder["ours.raw"]);
+        await Peer.RunOkAsync("qemu-io", "-r", "-f", "raw", "-c", "read -P 1 3145000 2000", "-c", "read -P 0 2M 300k", "-c", "read -P 2 7M 512", "-c", "read -P 0 4M 3M", _folder["ours.raw"]);
+    }
+
+    [Fact]
+    public async Task A_chain_of_qemus_with_a_smaller_image_in_the_middle_reads_as_in_qemu()
+    {
+        await RandomDiskAsync(8 << 20);
+        await Peer.RunOkAsync("qemu-img", "convert", "-f", "raw", "-O", "vmdk", _folder["disk.raw"], _folder["base.vmdk"]);
+        await Peer.RunOkAsync("qemu-img", "create", "-f", "vmdk", "-b", "base.vmdk", "-F", "vmdk", _folder["middle.vmdk"], "5120512");
+        await Peer.RunOkAsync("qemu-img", "create", "-f", "vmdk", "-b", "middle.vmdk", "-F", "vmdk", _folder["leaf.vmdk"], "8M");
+
+        await Peer.RunOkAsync("qemu-img", "convert", "-O", "raw", _folder["leaf.vmdk"], _folder["theirs.raw"]);
+
+        Assert.Equal(
+            await Blockmount.Sha256OfAsync($"cat {_folder["theirs.raw"]}"), await Blockmount.Sha256OfAsync($"{Blockmount.Program} convert {_folder["leaf.vmdk"]} -"));
     }
 
     private async Task<string> RandomDiskAsync(int size)

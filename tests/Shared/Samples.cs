@@ -22,7 +22,10 @@ internal static class Samples
     public static IEnumerable<Sample> Vdi => All.Where(s => s.Format == "VDI");
 
     /// <summary>The VMDK images; a file that is only an extent of one has no content of its own.</summary>
-    public static IEnumerable<Sample> Vmdk => All.Where(s => s.Format == "VMDK" && s.Sha256 != "-");
+    public static IEnumerable<Sample> Vmdk => Images.Where(s => s.Format == "VMDK");
+
+    /// <summary>Every image of every format, each level of a chain by itself.</summary>
+    public static IEnumerable<Sample> Images => All.Where(s => s.Sha256 != "-");
 
     public static string PathOf(string file) => Path.Combine(Root, file);
 

@@ -398,7 +398,7 @@ public sealed class ChainModelTests
         }
     }
 
-    private static async Task AssertMapIsTrueAsync(DiskChain chain, ReadOnlyMemory<byte> model)
+    internal static async Task AssertMapIsTrueAsync(DiskChain chain, ReadOnlyMemory<byte> model)
     {
         for (long at = 0; at < chain.Length;)
         {

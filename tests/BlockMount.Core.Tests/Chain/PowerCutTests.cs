@@ -33,6 +33,7 @@ public sealed class PowerCutTests
     [InlineData("vhd-64k", "vmdk", 3)]
     [InlineData("vdi-64k", "vmdk-zeroed", 4)]
     [InlineData("vhd-fixed", "vmdk-split", 5)]
+    [InlineData("vdi", "vmdk-bare", 6)]
     public async Task A_power_cut_at_any_moment_keeps_what_was_flushed_and_never_shows_foreign_bytes(string parent, string leaf, int seed)
     {
         var run = await CutEverywhereAsync(parent, leaf, seed);
@@ -47,7 +48,7 @@ public sealed class PowerCutTests
     {
         var random = new Random(seed);
         var parents = TestImages.Bases.Append("").ToArray();
-        string[] leaves = ["vdi", "vhd", "vmdk", "vmdk-zeroed", "vmdk-split"];
+        string[] leaves = ["vdi", "vhd", "vmdk", "vmdk-zeroed", "vmdk-split", "vmdk-bare"];
         return CutEverywhereAsync(parents[random.Next(parents.Length)], leaves[random.Next(leaves.Length)], seed);
     });
 

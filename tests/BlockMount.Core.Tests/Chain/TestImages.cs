@@ -14,7 +14,7 @@ internal static class TestImages
 
     /// <summary>Kinds that can have a parent.</summary>
     public static IReadOnlyList<string> Differencing { get; } =
-        ["vdi", "vdi-64k", "vdi-2m", "vmdk", "vmdk-4k", "vmdk-zeroed", "vmdk-split", "vhd", "vhd-4k", "vhd-64k"];
+        ["vdi", "vdi-64k", "vdi-2m", "vmdk", "vmdk-4k", "vmdk-zeroed", "vmdk-bare", "vmdk-split", "vhd", "vhd-4k", "vhd-64k"];
 
     /// <summary>Kinds that can be a parent.</summary>
     public static IReadOnlyList<string> Bases { get; } =
@@ -34,6 +34,10 @@ internal static class TestImages
                 provider[path][4] = 2;
                 provider[path][8] |= 4;
                 return path;
+            case "vmdk-bare":
+                await TestChains.CreateAsync(provider, path, capacity, 4096, parent: parent);
+                TakeTablesAway(provider[path]);
+                return path;
             default:
                 var (block, variant) = OptionsOf(kind);
                 return await TestChains.CreateAsync(provider, path, capacity, block, variant, parent);
@@ -42,6 +46,17 @@ internal static class TestImages
 
     /// <summary>Whether a differencing image of the kind may end inside a sector; a base never does.</summary>
     public static bool AllowsOddSize(string kind) => !kind.StartsWith("vmdk", StringComparison.Ordinal);
+
+    /// <summary>Makes both directories of a new sparse VMDK name no table.</summary>
+    public static void TakeTablesAway(byte[] file)
+    {
+        var perTable = BitConverter.ToInt64(file, 20) * 512;
+        var tables = (int)((BitConverter.ToInt64(file, 12) + perTable - 1) / perTable);
+        foreach (var field in new[] { 48, 56 })
+        {
+            file.AsSpan((int)BitConverter.ToInt64(file, field) * 512, 4 * tables).Clear();
+        }
+    }
 
     private static (long? BlockSize, string? Variant) OptionsOf(string kind) => kind switch
     {

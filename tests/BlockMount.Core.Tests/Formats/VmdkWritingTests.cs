@@ -34,6 +34,92 @@ public sealed class VmdkWritingTests
         Assert.Equal(0, again.Layers[^1].Describe().Allocated);
     }
 
+    [Theory]
+    [InlineData(3u)]
+    [InlineData(1u)]
+    [InlineData(7u)]
+    public async Task Tables_that_the_directory_lacks_are_added_where_something_is_written(uint flags)
+    {
+        const int size = 9 << 20;
+        var random = new Random((int)flags);
+        await TestChains.CreateAsync(_provider, "/d/base.vmdk", size, 65536);
+        var model = TestChains.RandomBytes(random, size);
+        await using (var chain = await TestChains.OpenAsync(_provider, "/d/base.vmdk"))
+        {
+            await chain.WriteAsync(0, model);
+            await chain.FlushAsync();
+        }
+
+        var path = await TestChains.CreateAsync(_provider, "/d/leaf.vmdk", size, 4096, parent: "/d/base.vmdk");
+        TestImages.TakeTablesAway(_provider[path]);
+        BitConverter.GetBytes(flags).CopyTo(_provider[path], 8);
+        var before = (byte[])_provider[path].Clone();
+        await (await TestChains.OpenAsync(_provider, path)).DisposeAsync();
+        Assert.Equal(before, _provider[path]);
+
+        for (var session = 0; session < 3; session++)
+        {
+            await using (var chain = await TestChains.OpenAsync(_provider, path))
+            {
+                // Each session comes to tables that none before it wrote to; the last of five stays away.
+                for (var i = 0; i < 30; i++)
+                {
+                    var offset = random.Next((3 + session) << 20);
+                    var data = TestChains.RandomBytes(random, random.Next(1, 20_000));
+                    if (random.Next(4) == 0)
+                    {
+                        (offset, data) = (offset & ~4095, new byte[8192]);
+                        await chain.ZeroAsync(offset, data.Length);
+                    }
+                    else
+                    {
+                        await chain.WriteAsync(offset, data);
+                    }
+
+                    data.CopyTo(model, offset);
+                    if (random.Next(8) == 0)
+                    {
+                        await chain.FlushAsync();
+                    }
+                }
+
+                Assert.Equal(model, await TestChains.ReadAllAsync(chain));
+                await chain.FlushAsync();
+            }
+
+            await using var again = await TestChains.OpenAsync(_provider, path, readOnly: true);
+            var found = await TestChains.ReadAllAsync(again);
+            Assert.True(model.AsSpan().SequenceEqual(found), "reopened");
+            await again.Layers[^1].ExamineAsync(default);
+            Assert.Empty(again.Layers[^1].Describe().Diagnostics);
+        }
+
+        var directory = (int)BitConverter.ToInt64(_provider[path], 56) * 512;
+        Assert.Equal([true, true, true, false, false], Enumerable.Range(0, 5).Select(i => BitConverter.ToUInt32(_provider[path], directory + (4 * i)) != 0));
+    }
+
+    [Fact]
+    public async Task A_table_that_only_the_redundant_directory_names_is_damage_unless_a_write_was_interrupted()
+    {
+        var path = await TestChains.CreateAsync(_provider, "/d/leaf.vmdk", Capacity, 65536);
+        var directory = (int)BitConverter.ToInt64(_provider[path], 56) * 512;
+        _provider[path].AsSpan(directory, 4).Clear();
+        var error = await Assert.ThrowsAsync<DiskException>(async () => await TestChains.OpenAsync(_provider, path));
+        Assert.Contains("redundant copies do not agree", error.Message, StringComparison.Ordinal);
+
+        _provider[path][72] = 1;
+        await using (var chain = await TestChains.OpenAsync(_provider, path))
+        {
+            await chain.WriteAsync(0, new byte[] { 7 });
+            await chain.FlushAsync();
+        }
+
+        await using var again = await TestChains.OpenAsync(_provider, path, readOnly: true);
+        Assert.Equal(7, (await TestChains.ReadAllAsync(again))[0]);
+        await again.Layers[^1].ExamineAsync(default);
+        Assert.Empty(again.Layers[^1].Describe().Diagnostics);
+    }
+
     [Fact]
     public async Task The_content_number_and_uuid_are_durable_before_the_first_guest_write_and_opening_alone_changes_nothing()
     {

@@ -45,7 +45,7 @@ internal static class VmdkDiagnostics
             if (check.Differences > 0)
             {
                 found.Add(new(Severity.Info, "redundant_tables", name, (long)extent.Header.RedundantDirectory * SectorSize,
-                    $"{name}: {check.Differences} redundant grain tables are older than the primary ones, as an interrupted write leaves them; the primary ones are used."));
+                    $"{name}: {check.Differences} redundant grain tables differ from the primary ones, as an interrupted write leaves them; the primary ones are used."));
             }
         }
         catch (DiskException e) when (e.Kind == ErrorKind.CorruptImage)

@@ -96,12 +96,18 @@ internal sealed class VmdkGrainTable
         return Interlocked.CompareExchange(ref _tables[table], entries, null) ?? entries;
     }
 
-    /// <summary>Changes an entry of a loaded table for readers at once, and for the file with the next flush.</summary>
+    /// <summary>Changes an entry of a loaded table, or of one that the file lacks, for readers at once, and for the file with the next flush.</summary>
     public void Set(long grain, uint value)
     {
         lock (_lock)
         {
-            Volatile.Write(ref _tables[grain / _header.GtesPerGt]![grain % _header.GtesPerGt], value);
+            var index = grain / _header.GtesPerGt;
+            if (_tables[index] is null && _directory[index] == 0)
+            {
+                Volatile.Write(ref _tables[index], new uint[_header.GtesPerGt]);
+            }
+
+            Volatile.Write(ref _tables[index]![grain % _header.GtesPerGt], value);
             _pending[grain] = value;
         }
     }
@@ -121,6 +127,9 @@ internal sealed class VmdkGrainTable
             return taken;
         }
     }
+
+    /// <summary>Notes where the file has a table that it lacked before.</summary>
+    public void AddTable(int table, uint sector) => Volatile.Write(ref _directory[table], sector);
 
     /// <summary>Grains that have space of their own, in the tables loaded so far.</summary>
     public long CountAllocated()

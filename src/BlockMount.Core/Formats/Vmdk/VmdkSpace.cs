@@ -39,20 +39,23 @@ internal sealed class VmdkSpace : IDisposable
                 return used;
             }
 
-            if (_next > uint.MaxValue - (long)_header.GrainSectors)
-            {
-                throw new DiskException(ErrorKind.NoSpace, $"{_store.Name}: the file of {_store.Length} bytes cannot grow, sector numbers in a sparse VMDK end at 2 TiB.") { Path = _store.Name };
-            }
+            return await GrowAsync((long)_header.GrainSectors, cancellationToken);
+        }
+        finally
+        {
+            _growth.Release();
+        }
+    }
 
-            var end = (_next * SectorSize) + _header.GrainSize;
-            if (_store.Length < end)
-            {
-                await _store.SetLengthAsync(Math.Max(end, end + Math.Min(end / 8, MostStep)), cancellationToken);
-            }
-
-            var sector = (uint)_next;
-            _next += (long)_header.GrainSectors;
-            return sector;
+    /// <summary>First of so many sectors of new space at the end of the file, for tables.</summary>
+    /// <exception cref="DiskException">As <see cref="TakeAsync"/>.</exception>
+    public async ValueTask<uint> TakeForTablesAsync(long sectors, CancellationToken cancellationToken)
+    {
+        await _growth.WaitAsync(cancellationToken);
+        try
+        {
+            var grain = (long)_header.GrainSectors;
+            return await GrowAsync((sectors + grain - 1) / grain * grain, cancellationToken);
         }
         finally
         {
@@ -74,6 +77,24 @@ internal sealed class VmdkSpace : IDisposable
         _store.Length > _next * SectorSize ? _store.SetLengthAsync(_next * SectorSize) : ValueTask.CompletedTask;
 
     public void Dispose() => _growth.Dispose();
+
+    private async ValueTask<uint> GrowAsync(long sectors, CancellationToken cancellationToken)
+    {
+        if (_next > uint.MaxValue - sectors)
+        {
+            throw new DiskException(ErrorKind.NoSpace, $"{_store.Name}: the file of {_store.Length} bytes cannot grow, sector numbers in a sparse VMDK end at 2 TiB.") { Path = _store.Name };
+        }
+
+        var end = (_next + sectors) * SectorSize;
+        if (_store.Length < end)
+        {
+            await _store.SetLengthAsync(end + Math.Min(end / 8, MostStep), cancellationToken);
+        }
+
+        var sector = (uint)_next;
+        _next += sectors;
+        return sector;
+    }
 
     private uint? Recall()
     {

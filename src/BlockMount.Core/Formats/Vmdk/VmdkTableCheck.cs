@@ -3,7 +3,7 @@ using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
 namespace BlockMount.Core.Formats.Vmdk;
 
-/// <summary>A redundant table to be made equal to its primary one when writing begins.</summary>
+/// <summary>A redundant table to be made equal to its primary one, or forgotten when there is no primary one, when writing begins.</summary>
 internal readonly record struct VmdkRepair(VmdkSparseExtent Extent, int Table);
 
 /// <summary>Something wrong with the tables of an extent.</summary>
@@ -51,14 +51,6 @@ internal sealed class VmdkTableCheck
             throw DiskErrors.Corrupt(name, $"{_errors[0].Reason}; it is not written to, add --read-only to read it.");
         }
 
-        for (var table = 0; table < _extent.Table.Tables; table++)
-        {
-            if (_extent.Table.TableSector(table) == 0)
-            {
-                throw DiskErrors.Unsupported(name, $"VMDK grain directory entry {table} names no table, which images for writing have; it is not written to, add --read-only to read it.");
-            }
-        }
-
         _extent.RedundantTables = Redundant;
         return _differences;
     }
@@ -78,7 +70,7 @@ internal sealed class VmdkTableCheck
             }
 
             var same = primary is null
-                ? Redundant[i] == 0
+                ? Redundant[i] == 0 || NeverFinished(i)
                 : Redundant[i] != 0 && Redundant[i] != table.TableSector(i) && await EqualAsync(i, primary, cancellationToken);
             if (!same)
             {
@@ -93,6 +85,17 @@ internal sealed class VmdkTableCheck
                 table.TableSector(first) * (long)SectorSize,
                 $"{disagreements} of {table.Tables} VMDK grain tables and their redundant copies do not agree, table {first} first"));
         }
+    }
+
+    /// <summary>A write that was cut off leaves a new table that the redundant directory names already and the primary one not yet.</summary>
+    private bool NeverFinished(int table)
+    {
+        if (_extent.Header.Unclean)
+        {
+            _differences.Add(new VmdkRepair(_extent, table));
+        }
+
+        return _extent.Header.Unclean;
     }
 
     private async ValueTask<bool> EqualAsync(int table, uint[] primary, CancellationToken cancellationToken)

@@ -54,7 +54,14 @@ internal sealed class VmdkWriter
         await MarkAsync(unclean: true, cancellationToken);
         foreach (var (extent, table) in _repairs)
         {
-            await WriteEntriesAsync(extent, extent.RedundantTables![table], 0, extent.Table.Loaded(table)!, cancellationToken);
+            if (extent.Table.Loaded(table) is { } entries)
+            {
+                await WriteEntriesAsync(extent, extent.RedundantTables![table], 0, entries, cancellationToken);
+                continue;
+            }
+
+            extent.RedundantTables![table] = 0;
+            await WriteEntriesAsync(extent, extent.Header.RedundantDirectory, table, [0], cancellationToken);
         }
 
         Identity = identity;
@@ -84,8 +91,10 @@ internal sealed class VmdkWriter
 
             foreach (var (extent, entries) in changes)
             {
+                var tables = await VmdkNewTables.WriteAsync(extent, _space[extent], entries, cancellationToken);
                 await WriteChangesAsync(extent, entries, cancellationToken);
                 await extent.Store!.FlushAsync(cancellationToken);
+                await tables.NameAsync(cancellationToken);
             }
         }
         catch
@@ -155,6 +164,13 @@ internal sealed class VmdkWriter
         for (var first = 0; first < changes.Length;)
         {
             var table = extent.TableOf(changes[first].Key);
+            if (extent.Table.TableSector(table) == 0)
+            {
+                // Written as a whole, as a new table.
+                first++;
+                continue;
+            }
+
             var count = 1;
             while (first + count < changes.Length && changes[first + count].Key == changes[first].Key + count && extent.TableOf(changes[first + count].Key) == table)
             {
@@ -173,7 +189,8 @@ internal sealed class VmdkWriter
         }
     }
 
-    private static ValueTask WriteEntriesAsync(VmdkSparseExtent extent, uint tableSector, int index, uint[] values, CancellationToken cancellationToken)
+    /// <summary>Writes entries of a table or of a directory.</summary>
+    internal static ValueTask WriteEntriesAsync(VmdkSparseExtent extent, ulong sector, int index, uint[] values, CancellationToken cancellationToken)
     {
         var bytes = new byte[4 * values.Length];
         for (var i = 0; i < values.Length; i++)
@@ -181,6 +198,6 @@ internal sealed class VmdkWriter
             BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4 * i), values[i]);
         }
 
-        return extent.Store!.WriteAsync(((long)tableSector * SectorSize) + (4L * index), bytes, cancellationToken);
+        return extent.Store!.WriteAsync(((long)sector * SectorSize) + (4L * index), bytes, cancellationToken);
     }
 }

@@ -194,6 +194,22 @@ public sealed class VhdChainTests
         }
     }
 
+    [Theory]
+    [InlineData(true, "run in a circle")]
+    [InlineData(false, "is in none of /vm")]
+    public async Task A_locator_that_leads_to_its_own_image_finds_no_parent(bool ownUuid, string sentence)
+    {
+        var own = Guid.NewGuid();
+        var image = new VhdBuilder { Type = 4, Uuid = own, Parent = ownUuid ? own : Guid.NewGuid(), ParentName = "a.vhd" };
+        image.Locators.Add(("W2ru", 512, System.Text.Encoding.Unicode.GetBytes(".\\a.vhd")));
+        _provider["/vm/a.vhd"] = image.Build();
+
+        var error = await Assert.ThrowsAsync<DiskException>(async () => await TestChains.OpenAsync(_provider, "/vm/a.vhd"));
+
+        Assert.Equal(ErrorKind.BrokenChain, error.Kind);
+        Assert.Contains(sentence, error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_parent_in_a_folder_below_is_found_by_its_locator_and_one_outside_is_not()
     {

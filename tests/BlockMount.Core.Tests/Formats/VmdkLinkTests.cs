@@ -64,6 +64,17 @@ public sealed class VmdkLinkTests
         Assert.Contains("run in a circle", (await BrokenAsync("/vm/a.vmdk")).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("a.vmdk")]
+    [InlineData("./a.vmdk")]
+    [InlineData("/elsewhere/../vm/a.vmdk")]
+    public async Task An_image_that_names_itself_as_its_parent_is_refused(string hint)
+    {
+        Put("/vm/a.vmdk", 0x11, 0x11, hint);
+
+        Assert.Contains("its parent, the image '" + hint + "'", (await BrokenAsync("/vm/a.vmdk")).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task The_first_write_to_a_parent_gives_it_another_number_and_its_child_is_found_before()
     {

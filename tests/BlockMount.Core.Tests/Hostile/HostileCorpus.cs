@@ -144,6 +144,21 @@ internal static class HostileCorpus
         yield return new("vmdk-cowd", "vmdk", Folder + "leaf.vmdk", Folder + "delta.vmdk", files, (0, 32), (4 * 512, 4), (5 * 512, 64));
         yield return new("vmdk-cowd-text", "vmdk", Folder + "leaf.vmdk", Folder + "leaf.vmdk", files, (0, 150)) { Text = (0, 4096) };
 
+        var se = new VmdkSeBuilder { Capacity = 100 * 8 };
+        se.Grains.AddRange([(3, Pattern(1, 4096)), (0, Pattern(2, 4096)), (99, Pattern(3, 4096))]);
+        se.Entries[4] = 0x2000000000000000;
+        se.Entries[5] = 0x1000000000000000;
+        files = new()
+        {
+            [Folder + "se.vmdk"] = se.Build(),
+            [Folder + "leaf.vmdk"] = Encoding.ASCII.GetBytes("# Disk DescriptorFile\nversion=3\nCID=1\nparentCID=ffffffff\ncreateType=\"seSparse\"\nRW 800 SESPARSE \"se.vmdk\"\n"),
+        };
+        yield return new("vmdk-sesparse", "vmdk", Folder + "leaf.vmdk", Folder + "se.vmdk", files, (0, 192), (512, 16), (4 * 512, 8), (5 * 512, 48));
+
+        var bare = new VmdkBuilder { Flags = 3, GtesPerGt = 128 }.Build();
+        TestImages.TakeTablesAway(bare);
+        yield return Single("vmdk-bare", "vmdk", "test.vmdk", bare, (0, 80), (21 * 512, 16)) with { Text = (512, 20 * 512), Seal = HostileSeals.Vmdk };
+
         var child = new VmdkBuilder { Extra = "parentFileNameHint=\"base.vmdk\"\n", Flags = 7 };
         child.Grains.Add((9, Pattern(9, 8192)));
         var bytes = Encoding.Latin1.GetBytes(Encoding.Latin1.GetString(child.Build()).Replace("parentCID=ffffffff", "parentCID=0badcafe", StringComparison.Ordinal));

@@ -32,6 +32,8 @@ internal sealed class HostileHost(IReadOnlyDictionary<string, HostileFile> files
 
     public void Delete(string path) => throw new NotSupportedException();
 
+    public bool DeviceExists(string path) => false;
+
     public bool FileExists(string path) => files.ContainsKey(path);
 
     public IReadOnlyList<string> ListFiles(string directory, int limit) =>

@@ -64,7 +64,7 @@ internal static class VmdkOpener
         }
 
         // Each sparse extent has tables of its own, so a file named again and again would cost its tables as often.
-        if (line.Type == VmdkExtentType.Sparse && !sparse.Add(files.FullPath(line)))
+        if (line.Type is VmdkExtentType.Sparse or VmdkExtentType.SeSparse && !sparse.Add(files.FullPath(line)))
         {
             throw DiskErrors.Corrupt(image.Name, $"the VMDK descriptor names the sparse extent {ShownText.Path(files.FullPath(line))} twice.");
         }

@@ -12,13 +12,13 @@ internal sealed class HostileHost(IReadOnlyDictionary<string, HostileFile> files
     /// <summary>Reads of one mutant; one that is honestly read takes a few hundred.</summary>
     private const int MostReads = 20_000;
 
+    private int _reads;
+
     private const long Room = 8 << 20;
     private const long LongestFile = 1L << 44;
 
     /// <summary>What was asked that should not have been; null so far.</summary>
     public string? Violation { get; private set; }
-
-    public int Reads { get; private set; }
 
     public int Changes { get; private set; }
 
@@ -53,7 +53,7 @@ internal sealed class HostileHost(IReadOnlyDictionary<string, HostileFile> files
                 throw new DiskException(ErrorKind.Io, $"{Name}: a read past the end.");
             }
 
-            if (++host.Reads > MostReads)
+            if (Interlocked.Increment(ref host._reads) > MostReads)
             {
                 throw new InvalidOperationException($"more than {MostReads} reads");
             }

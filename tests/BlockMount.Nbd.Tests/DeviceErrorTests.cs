@@ -53,6 +53,29 @@ public sealed class DeviceErrorTests
         }
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task An_operation_that_completes_while_it_is_looked_at_is_answered_like_any_other(bool structured)
+    {
+        var device = new SuddenDevice(1 << 20);
+        new Random(1).NextBytes(device.Bytes);
+        await using var server = new TestServer(device);
+        using var client = server.Go(structured);
+
+        // Without its data the reply would be an error to one client, and to another the next reply's bytes.
+        Assert.Equal(device.Bytes[4096..8192], client.Read(4096, 4096));
+        Assert.Equal(NBD_SUCCESS, client.Error(NBD_CMD_WRITE, 0, 4096, NBD_CMD_FLAG_FUA, new byte[4096]));
+        Assert.Equal(NBD_SUCCESS, client.Error(NBD_CMD_FLUSH, 0, 0));
+        Assert.Equal(new byte[4096], client.Read(0, 4096));
+
+        device.Failure = new DiskException(ErrorKind.Io, "bad sector");
+        client.Request(NBD_CMD_READ, 0, 4096);
+        Assert.Equal(NBD_EIO, client.Reply().Error);
+        device.Failure = null;
+        client.AssertInStep();
+    }
+
     [Fact]
     public async Task A_very_long_reason_is_cut_to_4096_bytes()
     {

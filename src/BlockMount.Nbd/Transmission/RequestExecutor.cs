@@ -86,21 +86,26 @@ internal sealed class RequestExecutor(
             operation = ValueTask.FromException(e);
         }
 
-        if (operation.IsCompletedSuccessfully)
-        {
-            operation.GetAwaiter().GetResult();
-            ReplyWriter.ReadHeader(slot.Span, session.Structured, request);
-            replies.Commit(size);
-        }
-        else if (operation.IsCompleted)
-        {
-            Finish(request, operation);
-        }
-        else
+        // Looked at once: it may complete on another thread at any moment, between two looks as well.
+        if (!operation.IsCompleted)
         {
             var buffer = replies.Detach(size, out var offset);
             pending.Add(request, operation, new OperationState(Reply: buffer, ReplyOffset: offset, ReplySize: size), length);
+            return;
         }
+
+        try
+        {
+            operation.GetAwaiter().GetResult();
+        }
+        catch (Exception e)
+        {
+            answers.Failure(replies, request, e);
+            return;
+        }
+
+        ReplyWriter.ReadHeader(slot.Span, session.Structured, request);
+        replies.Commit(size);
     }
 
     private void ExecuteWithoutData(in RequestHeader request)

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.CompilerServices;
 using BlockMount.Core.Devices;
 using BlockMount.Core.Errors;
 
@@ -8,14 +9,17 @@ namespace BlockMount.Core.Chain;
 public static class DiskCopy
 {
     private const int Piece = 1 << 20;
-    private const int InFlight = 4;
+    private const int FlushEvery = 64 << 20;
+
+    /// <summary>Stretches of zeros of this size, at multiples of it, are left out where the map calls them data.</summary>
+    private const int ZeroUnit = 1 << 16;
 
     /// <summary>
     /// Copies all of <paramref name="source"/> to the start of <paramref name="target"/>, which must read as zero, and flushes it.
     /// </summary>
     /// <param name="source">Read only through its map and reads.</param>
     /// <param name="target">At least as long.</param>
-    /// <param name="progress">Told the number of bytes done, in growing order per piece; pieces may finish out of order.</param>
+    /// <param name="progress">Told the number of bytes done, in growing order.</param>
     /// <param name="cancellationToken">Stops between pieces; the target is then incomplete.</param>
     /// <exception cref="DiskException">The target is too small, or either disk failed.</exception>
     public static async Task CopyAsync(
@@ -27,64 +31,84 @@ public static class DiskCopy
                 ErrorKind.OutOfRange, $"{target.Name}: it holds {target.Length} bytes, too few for the {source.Length} of {source.Name}.");
         }
 
-        using var failed = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        using var slots = new SemaphoreSlim(InFlight);
-        var copies = new List<Task>();
-        long done = 0;
+        var flushing = Task.CompletedTask;
+        long unflushed = 0;
         try
         {
-            for (long at = 0; at < source.Length;)
-            {
-                var extent = await source.MapAsync(at, source.Length - at, failed.Token);
-                if (extent.IsZero)
-                {
-                    at = extent.End;
-                    progress?.Report(Interlocked.Add(ref done, extent.Length));
-                    continue;
-                }
-
-                // Pieces keep to multiples of their size, so that each fills whole blocks of the target.
-                var length = (int)Math.Min(extent.End - at, Piece - (at % Piece));
-                await slots.WaitAsync(failed.Token);
-                copies.RemoveAll(static c => c.IsCompletedSuccessfully);
-                copies.Add(CopyPieceAsync(at, length));
-                at += length;
-            }
-        }
-        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
-        {
-            // A piece failed; its exception comes out of the wait below.
+            await OrderedWork.RunAsync(PiecesAsync(source, cancellationToken), TakeAsync, cancellationToken);
         }
         finally
         {
-            await Task.WhenAll(copies);
+            await flushing;
         }
 
         await target.FlushAsync(cancellationToken);
+        progress?.Report(source.Length);
 
-        async Task CopyPieceAsync(long at, int length)
+        async ValueTask TakeAsync((long At, int Length, byte[] Buffer) piece, CancellationToken token)
         {
-            var buffer = ArrayPool<byte>.Shared.Rent(length);
-            try
+            await WriteUnlessZeroAsync(target, piece.At, piece.Buffer.AsMemory(0, piece.Length), token);
+            ArrayPool<byte>.Shared.Return(piece.Buffer);
+
+            // What was written goes to the disk while more is read, so that little is left for the end.
+            unflushed += piece.Length;
+            if (unflushed >= FlushEvery && flushing.IsCompleted)
             {
-                await Task.Yield();
-                await source.ReadAsync(at, buffer.AsMemory(0, length), failed.Token);
-                await WriteUnlessZeroAsync(target, at, buffer.AsMemory(0, length), failed.Token);
-                progress?.Report(Interlocked.Add(ref done, length));
+                await flushing;
+                unflushed = 0;
+                flushing = Task.Run(async () => await target.FlushAsync(token), CancellationToken.None);
             }
-            catch
-            {
-                await failed.CancelAsync();
-                throw;
-            }
-            finally
-            {
-                ArrayPool<byte>.Shared.Return(buffer);
-                slots.Release();
-            }
+
+            progress?.Report(piece.At + piece.Length);
         }
     }
 
-    private static ValueTask WriteUnlessZeroAsync(BlockDevice target, long at, ReadOnlyMemory<byte> data, CancellationToken cancellationToken) =>
-        data.Span.ContainsAnyExcept((byte)0) ? target.WriteAsync(at, data, WriteOptions.None, cancellationToken) : ValueTask.CompletedTask;
+    private static async IAsyncEnumerable<Func<CancellationToken, Task<(long At, int Length, byte[] Buffer)>>> PiecesAsync(
+        BlockDevice source, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        for (long at = 0; at < source.Length;)
+        {
+            var extent = await source.MapAsync(at, source.Length - at, cancellationToken);
+            if (extent.IsZero)
+            {
+                at = extent.End;
+                continue;
+            }
+
+            // Pieces keep to multiples of their size, so that each fills whole blocks of the target.
+            var start = at;
+            var length = (int)Math.Min(extent.End - at, Piece - (at % Piece));
+            yield return token => ReadAsync(source, start, length, token);
+            at += length;
+        }
+    }
+
+    private static async Task<(long At, int Length, byte[] Buffer)> ReadAsync(BlockDevice source, long at, int length, CancellationToken cancellationToken)
+    {
+        var buffer = ArrayPool<byte>.Shared.Rent(length);
+        await source.ReadAsync(at, buffer.AsMemory(0, length), cancellationToken);
+        return (at, length, buffer);
+    }
+
+    /// <summary>Writes the units that hold something, neighbours together.</summary>
+    private static async ValueTask WriteUnlessZeroAsync(BlockDevice target, long at, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
+    {
+        for (var from = 0; from < data.Length;)
+        {
+            var end = from;
+            while (end < data.Length && data.Span[end..UnitEnd(end)].ContainsAnyExcept((byte)0))
+            {
+                end = UnitEnd(end);
+            }
+
+            if (end > from)
+            {
+                await target.WriteAsync(at + from, data[from..end], WriteOptions.None, cancellationToken);
+            }
+
+            from = end < data.Length ? UnitEnd(end) : end;
+        }
+
+        int UnitEnd(int from) => (int)Math.Min(data.Length, ((at + from) / ZeroUnit * ZeroUnit) + ZeroUnit - at);
+    }
 }

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.CompilerServices;
 using BlockMount.Core.Devices;
 using BlockMount.Core.Formats;
 
@@ -18,43 +19,31 @@ public static class SequentialCopy
     public static async Task CopyAsync(
         BlockDevice source, SequentialImage target, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
     {
-        // A waiting piece is encoded already, so that processors do not idle while the oldest is written.
-        var most = Environment.ProcessorCount + 2;
-        var pieces = new Queue<Task<EncodedPiece>>();
-        using var failed = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        try
-        {
-            for (var at = await SkipZeroAsync(source, 0, target.UnitSize, failed.Token); at < source.Length;)
-            {
-                var start = at;
-                var length = (int)Math.Min(Math.Max(Piece, target.UnitSize), source.Length - at);
-                pieces.Enqueue(Task.Run(() => EncodeAsync(source, target, start, length, failed.Token), failed.Token));
-                if (pieces.Count == most)
-                {
-                    await AppendAsync(target, await pieces.Dequeue(), progress, failed.Token);
-                }
-
-                at = await SkipZeroAsync(source, at + length, target.UnitSize, failed.Token);
-            }
-
-            while (pieces.TryDequeue(out var piece))
-            {
-                await AppendAsync(target, await piece, progress, failed.Token);
-            }
-        }
-        catch
-        {
-            await failed.CancelAsync();
-            throw;
-        }
-        finally
-        {
-            // After a failure the others end too, before their source is closed; what became of them does not matter any more.
-            await Task.WhenAll(pieces).ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
-        }
-
+        await OrderedWork.RunAsync(PiecesAsync(source, target, cancellationToken), TakeAsync, cancellationToken);
         await target.CompleteAsync(cancellationToken);
         progress?.Report(source.Length);
+
+        async ValueTask TakeAsync(EncodedPiece piece, CancellationToken token)
+        {
+            foreach (var (offset, bytes) in piece.Units)
+            {
+                await target.AppendAsync(offset, bytes, token);
+            }
+
+            progress?.Report(piece.End);
+        }
+    }
+
+    private static async IAsyncEnumerable<Func<CancellationToken, Task<EncodedPiece>>> PiecesAsync(
+        BlockDevice source, SequentialImage target, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        for (var at = await SkipZeroAsync(source, 0, target.UnitSize, cancellationToken); at < source.Length;)
+        {
+            var start = at;
+            var length = (int)Math.Min(Math.Max(Piece, target.UnitSize), source.Length - at);
+            yield return token => EncodeAsync(source, target, start, length, token);
+            at = await SkipZeroAsync(source, at + length, target.UnitSize, cancellationToken);
+        }
     }
 
     /// <summary>The first unit from <paramref name="at"/>, a multiple of the unit size, that is not known to be zero.</summary>
@@ -100,16 +89,6 @@ public static class SequentialCopy
         }
 
         return new EncodedPiece(at + length, units);
-    }
-
-    private static async ValueTask AppendAsync(SequentialImage target, EncodedPiece piece, IProgress<long>? progress, CancellationToken cancellationToken)
-    {
-        foreach (var (offset, bytes) in piece.Units)
-        {
-            await target.AppendAsync(offset, bytes, cancellationToken);
-        }
-
-        progress?.Report(piece.End);
     }
 
     private readonly record struct EncodedPiece(long End, List<(long Offset, ReadOnlyMemory<byte> Bytes)> Units);

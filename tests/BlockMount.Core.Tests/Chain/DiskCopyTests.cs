@@ -1,4 +1,5 @@
 using BlockMount.Core.Chain;
+using BlockMount.Core.Devices;
 using BlockMount.Core.Errors;
 using BlockMount.TestSupport;
 
@@ -21,6 +22,23 @@ public sealed class DiskCopyTests
         Assert.Equal(source.Bytes, (await TestChains.ReadAllAsync(target))[..(9 << 20)]);
         Assert.Equal(4 << 20, target.Layers[0].Describe().Allocated);
         Assert.Equal(9 << 20, reports.Last);
+    }
+
+    [Fact]
+    public async Task Zeros_that_the_source_calls_data_are_left_out_64_KiB_at_a_time()
+    {
+        var provider = new MemoryProvider();
+        await using var source = new AllData((4 << 20) + 5000);
+        source.Bytes.AsSpan(0, 10).Fill(1);
+        source.Bytes.AsSpan((3 << 16) + 65535, 2).Fill(2);
+        source.Bytes[^1] = 3;
+        await TestChains.CreateAsync(provider, "/d/copy.vmdk", (4 << 20) + 5120, blockSize: null);
+        await using var target = await TestChains.OpenAsync(provider, "/d/copy.vmdk");
+
+        await DiskCopy.CopyAsync(source, target);
+
+        Assert.Equal(source.Bytes, (await TestChains.ReadAllAsync(target))[..source.Bytes.Length]);
+        Assert.Equal(4 << 16, target.Layers[0].Describe().Allocated);
     }
 
     [Fact]
@@ -50,6 +68,13 @@ public sealed class DiskCopyTests
         public long Last => _last;
 
         public void Report(long value) => _last = Math.Max(_last, value);
+    }
+
+    /// <summary>Like a file without holes.</summary>
+    private sealed class AllData(int size) : MemoryDevice(size)
+    {
+        protected override ValueTask<DiskExtent> MapCoreAsync(long offset, long length, CancellationToken cancellationToken) =>
+            new(new DiskExtent(offset, length, IsData: true, IsZero: false, 0, Name, offset));
     }
 
     private sealed class BadDevice : MemoryDevice

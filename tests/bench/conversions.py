@@ -108,6 +108,6 @@ class Conversions:
         program = self._bench.programs[tool]
         if tool == "blockmount":
             return [program, "convert", *(["--variant", "stream"] if conversion.target == "stream" else []), source, target]
-        # -W: writes may go out of order, as those of blockmount do.
+        # -W: writes may go out of order. -t writeback: the result is flushed at the end, as blockmount's is.
         special = ["-o", "subformat=streamOptimized"] if conversion.target == "stream" else ["-W"]
-        return [program, "convert", "-f", QEMU_FORMATS[conversion.source], "-O", QEMU_FORMATS[conversion.target], *special, source, target]
+        return [program, "convert", "-t", "writeback", "-f", QEMU_FORMATS[conversion.source], "-O", QEMU_FORMATS[conversion.target], *special, source, target]

@@ -90,10 +90,12 @@ def serving(processes, folder, server, program, image, read_only):
         _wait_until_ready(process, server, path, log)
         try:
             yield Running(process.pid, f"nbd+unix:///?socket={urllib.parse.quote(path)}")
-        except Failure:
-            # What the client says of a server that is gone explains nothing.
+        except Failure as e:
+            # What the client says of a server that is gone, or that failed a request, explains nothing.
+            # Servers may write their log a moment later.
+            time.sleep(0.5)
             _require_alive(process, server, log)
-            raise
+            raise Failure(f"{e} (the server said: {tail(log)})") from e
         _require_alive(process, server, log)
     finally:
         status = processes.end(process, END_SECONDS)

@@ -70,7 +70,7 @@ public abstract class ImageFormat
 
     /// <summary>Starts an image in an empty store that <see cref="IsSequential"/> applies to. The caller closes the store, and deletes the file on failure.</summary>
     /// <exception cref="DiskException">An option the format does not allow, or the host failed.</exception>
-    public virtual ValueTask<SequentialImage> BeginAsync(ByteStore store, ImageCreateOptions options, CancellationToken cancellationToken) =>
+    public virtual ValueTask<SequentialImage> BeginAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken) =>
         throw new InvalidOperationException($"Images of format {Name} are filled after they were made.");
 
     /// <summary>The files that <see cref="CreateAsync"/> makes with these options, <paramref name="path"/> first.</summary>

@@ -1,3 +1,4 @@
+using BlockMount.Core.Compression;
 using BlockMount.Core.Errors;
 
 namespace BlockMount.Core.Storage;
@@ -34,6 +35,9 @@ public enum StoreOpenOptions
 /// <summary>The host's files as the core sees them: opened, created, listed. <c>BlockMount.Platform</c> has the real one.</summary>
 public interface IStoreProvider
 {
+    /// <summary>The fastest zlib that the host has.</summary>
+    ZlibCodec Zlib => ZlibCodec.Managed;
+
     /// <summary>Opens an existing object.</summary>
     /// <exception cref="DiskException">
     /// <see cref="ErrorKind.NotFound"/>, <see cref="ErrorKind.AccessDenied"/>, <see cref="ErrorKind.Busy"/> (locked by somebody),

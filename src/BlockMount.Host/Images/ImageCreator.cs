@@ -42,7 +42,7 @@ internal sealed class ImageCreator(IStoreProvider provider)
         await using var store = await provider.CreateAsync(path, cancellationToken);
         try
         {
-            await fill(await format.BeginAsync(store, options, cancellationToken));
+            await fill(await format.BeginAsync(store, new ImageContext(provider), options, cancellationToken));
         }
         catch
         {

@@ -1,5 +1,7 @@
+using BlockMount.Core.Compression;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
+using BlockMount.Platform.Compression;
 using BlockMount.Platform.Engine;
 using BlockMount.Platform.Native;
 
@@ -8,6 +10,8 @@ namespace BlockMount.Platform.Files;
 /// <summary>The files and block devices of a Linux host.</summary>
 public sealed unsafe class FileStoreProvider : IStoreProvider
 {
+    private static readonly Lazy<ZlibCodec> FastestZlib = new(static () => LibDeflate.Find() ?? ZlibCodec.Managed);
+
     private readonly BlockingEngine _engine;
 
     /// <exception cref="DiskException"><see cref="ErrorKind.HostLacks"/> anywhere but on Linux.</exception>
@@ -24,6 +28,9 @@ public sealed unsafe class FileStoreProvider : IStoreProvider
             throw new DiskException(ErrorKind.HostLacks, "Files are opened through Linux system calls, which this host does not have.");
         }
     }
+
+    /// <inheritdoc/>
+    public ZlibCodec Zlib => FastestZlib.Value;
 
     /// <inheritdoc/>
     /// <remarks>

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using BlockMount.Platform.Compression;
 using BlockMount.Platform.Native;
 
 namespace BlockMount.Platform.Hosts;
@@ -70,6 +71,13 @@ public static class HostFacts
         }
 
         return Fact("libfuse3", false, "", "libfuse3 was not found", "showing an image as a file", "apt install libfuse3-3");
+    }
+
+    private static HostFact Zlib()
+    {
+        var isFound = LibDeflate.Find() is not null;
+        return Fact(
+            "libdeflate", isFound, LibDeflate.SoName, $"{LibDeflate.SoName} was not found; the slower zlib of the runtime is used", "compressed images at full speed", "apt install libdeflate0");
     }
 
     private static HostFact IoUring()

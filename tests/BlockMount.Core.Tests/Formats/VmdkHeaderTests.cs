@@ -130,7 +130,7 @@ public sealed class VmdkHeaderTests
     [InlineData("gives 4294967295 compressed bytes")]
     [InlineData("inflates to more than")]
     [InlineData("inflates to 100 bytes")]
-    [InlineData("cannot be inflated")]
+    [InlineData("do not form a zlib stream")]
     public async Task A_damaged_compressed_grain_is_an_error_that_names_it(string sentence)
     {
         var builder = new VmdkBuilder { Version = 3, Flags = 0x30001, Compression = 1, CreateType = "streamOptimized" };
@@ -139,7 +139,7 @@ public sealed class VmdkHeaderTests
             : sentence.StartsWith("gives 4", StringComparison.Ordinal) ? (null, uint.MaxValue) : default;
         builder.Grains.Add((1, new byte[sentence.Contains("more", StringComparison.Ordinal) ? Grain + 1 : sentence.Contains("100", StringComparison.Ordinal) ? 100 : Grain]));
         var file = builder.Build();
-        if (sentence == "cannot be inflated")
+        if (sentence.Contains("zlib", StringComparison.Ordinal))
         {
             file.AsSpan(file.Length - 512 + 14, 20).Fill(0xFF);
         }

@@ -1,6 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
-using System.IO.Compression;
+using BlockMount.Core.Compression;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
@@ -8,7 +8,7 @@ using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 namespace BlockMount.Core.Formats.Vmdk;
 
 /// <summary>Finds and inflates one compressed grain. Holds nothing, so any number of threads may use it at once.</summary>
-internal sealed class VmdkCompressedGrains(ByteStore store, VmdkSparseHeader header, VmdkGrainTable table)
+internal sealed class VmdkCompressedGrains(ByteStore store, VmdkSparseHeader header, VmdkGrainTable table, ZlibCodec zlib)
 {
     /// <summary>Inflates a grain that the tables name.</summary>
     /// <param name="grain">Its number.</param>
@@ -25,7 +25,7 @@ internal sealed class VmdkCompressedGrains(ByteStore store, VmdkSparseHeader hea
         try
         {
             await store.ReadAsync(start, compressed.AsMemory(0, size), cancellationToken);
-            return Inflate(grain, compressed, size, target.Span);
+            return Inflate(grain, compressed.AsSpan(0, size), target.Span);
         }
         finally
         {
@@ -66,21 +66,10 @@ internal sealed class VmdkCompressedGrains(ByteStore store, VmdkSparseHeader hea
             : throw Corrupt(grain, $"its marker at byte {position} gives {size} compressed bytes; allowed is 1 to {Math.Min(most, left - GrainMarkerSize)}");
     }
 
-    private int Inflate(long grain, byte[] compressed, int size, Span<byte> target)
+    private int Inflate(long grain, ReadOnlySpan<byte> compressed, Span<byte> target) => zlib.Inflate(compressed, target, out var written) switch
     {
-        try
-        {
-            // The runtime offers zlib as a stream only.
-            using var source = new MemoryStream(compressed, 0, size, writable: false);
-            using var zlib = new ZLibStream(source, CompressionMode.Decompress);
-            var count = zlib.ReadAtLeast(target, target.Length, throwOnEndOfStream: false);
-
-            // Reading on to the end makes zlib compare its checksum.
-            return zlib.ReadByte() >= 0 ? throw Corrupt(grain, $"it inflates to more than {target.Length} bytes") : count;
-        }
-        catch (InvalidDataException e)
-        {
-            throw new DiskException(ErrorKind.CorruptImage, $"{store.Name}: VMDK grain {grain} cannot be inflated: {e.Message.TrimEnd('.')}.", e) { Path = store.Name };
-        }
-    }
+        InflateStatus.Done => written,
+        InflateStatus.TooLong => throw Corrupt(grain, $"it inflates to more than {target.Length} bytes"),
+        _ => throw Corrupt(grain, "its compressed bytes do not form a zlib stream with the right checksum"),
+    };
 }

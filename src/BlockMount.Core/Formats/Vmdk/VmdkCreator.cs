@@ -14,7 +14,7 @@ internal static class VmdkCreator
         var layout = VmdkLayout.Plan(store.Name, options);
         if (layout.IsStream)
         {
-            await (await BeginStreamAsync(store, options, cancellationToken)).CompleteAsync(cancellationToken);
+            await (await BeginStreamAsync(store, context, options, cancellationToken)).CompleteAsync(cancellationToken);
             return;
         }
 
@@ -55,10 +55,11 @@ internal static class VmdkCreator
     }
 
     /// <summary>Starts a stream, which is an image when it is completed.</summary>
-    public static async ValueTask<SequentialImage> BeginStreamAsync(ByteStore store, ImageCreateOptions options, CancellationToken cancellationToken)
+    public static async ValueTask<SequentialImage> BeginStreamAsync(
+        ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken)
     {
         var layout = VmdkLayout.Plan(store.Name, options);
-        return await VmdkStreamWriter.BeginAsync(store, layout, Descriptor(layout, options), cancellationToken);
+        return await VmdkStreamWriter.BeginAsync(store, layout, context.Provider.Zlib, Descriptor(layout, options), cancellationToken);
     }
 
     /// <summary>Sectors set aside for a descriptor inside the extent; 0 when it is elsewhere.</summary>

@@ -1,3 +1,4 @@
+using BlockMount.Core.Compression;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 
@@ -26,6 +27,9 @@ internal sealed class VmdkExtentFiles : IAsyncDisposable
         _folder = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(image.Name)) ?? "/";
         _written = lines.Where(l => image.CanWrite && l.Access == VmdkAccess.ReadWrite && l.Type != VmdkExtentType.Zero).Select(FullPath).ToHashSet(StringComparer.Ordinal);
     }
+
+    /// <summary>What compressed grains are inflated with.</summary>
+    public ZlibCodec Zlib => _context.Provider.Zlib;
 
     /// <summary>The files opened so far; the caller takes them over when the image is complete.</summary>
     public IReadOnlyCollection<ByteStore> Stores => _open.Values;

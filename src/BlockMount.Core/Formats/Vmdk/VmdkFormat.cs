@@ -44,8 +44,8 @@ public sealed class VmdkFormat : ImageFormat
 
     public override bool IsSequential(ImageCreateOptions options) => options.Parent is null && options.Variant == "stream";
 
-    public override ValueTask<SequentialImage> BeginAsync(ByteStore store, ImageCreateOptions options, CancellationToken cancellationToken) =>
-        VmdkCreator.BeginStreamAsync(store, options, cancellationToken);
+    public override ValueTask<SequentialImage> BeginAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken) =>
+        VmdkCreator.BeginStreamAsync(store, context, options, cancellationToken);
 
     public override IReadOnlyList<string> FilesFor(string path, ImageCreateOptions options) => VmdkLayout.FilesFor(path, options);
 }

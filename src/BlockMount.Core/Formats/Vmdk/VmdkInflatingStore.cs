@@ -1,3 +1,4 @@
+using BlockMount.Core.Compression;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
@@ -8,12 +9,12 @@ namespace BlockMount.Core.Formats.Vmdk;
 /// read. A read of several grains inflates them on every processor. Grains that were read in part stay inflated, so that the rest of them
 /// costs nothing.
 /// </summary>
-internal sealed class VmdkInflatingStore(ByteStore store, VmdkSparseHeader header, VmdkGrainTable table) : ByteStore(store.Name, canWrite: false)
+internal sealed class VmdkInflatingStore(ByteStore store, VmdkSparseHeader header, VmdkGrainTable table, ZlibCodec zlib) : ByteStore(store.Name, canWrite: false)
 {
     private const int CachedBytes = 32 << 20;
 
-    private readonly VmdkCompressedGrains _grains = new(store, header, table);
-    private readonly VmdkGrainCache _cache = new(Math.Max(1, CachedBytes / header.GrainSize));
+    private readonly VmdkCompressedGrains _grains = new(store, header, table, zlib);
+    private readonly VmdkGrainCache _cache = new(header.GrainSize, Math.Max(1, CachedBytes / header.GrainSize));
 
     public override long Length => (long)header.Capacity * SectorSize;
 
@@ -84,26 +85,45 @@ internal sealed class VmdkInflatingStore(ByteStore store, VmdkSparseHeader heade
     private async ValueTask ReadGrainAsync(long grain, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         var inGrain = (int)(offset - (grain * header.GrainSize));
-        var cached = _cache.Recall(grain);
-        var length = cached?.Length ?? 0;
-        if (cached is null && buffer.Length == header.GrainSize)
+        if (_cache.TryCopy(grain, inGrain, buffer.Span, out var length))
+        {
+            RequireLength(grain, inGrain + buffer.Length, length);
+        }
+        else if (buffer.Length == header.GrainSize)
         {
             // Whoever reads whole grains does not come back for the rest of them.
-            length = await _grains.InflateAsync(grain, buffer, cancellationToken);
+            RequireLength(grain, buffer.Length, await _grains.InflateAsync(grain, buffer, cancellationToken));
         }
-        else if (cached is null)
+        else
         {
-            var bytes = GC.AllocateUninitializedArray<byte>(header.GrainSize);
+            await ReadAndKeepAsync(grain, inGrain, buffer, cancellationToken);
+        }
+    }
+
+    private async ValueTask ReadAndKeepAsync(long grain, int inGrain, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        var bytes = _cache.Rent();
+        int length;
+        try
+        {
             length = await _grains.InflateAsync(grain, bytes, cancellationToken);
-            cached = length == bytes.Length ? bytes : bytes[..length];
-            _cache.Remember(grain, cached);
+            RequireLength(grain, inGrain + buffer.Length, length);
+            bytes.AsMemory(inGrain, buffer.Length).CopyTo(buffer);
         }
-
-        if (inGrain + buffer.Length > length)
+        catch
         {
-            throw _grains.Corrupt(grain, $"it inflates to {length} bytes and {inGrain + buffer.Length} are needed");
+            _cache.Return(bytes);
+            throw;
         }
 
-        cached?.AsMemory(inGrain, buffer.Length).CopyTo(buffer);
+        _cache.Keep(grain, bytes, length);
+    }
+
+    private void RequireLength(long grain, int needed, int length)
+    {
+        if (needed > length)
+        {
+            throw _grains.Corrupt(grain, $"it inflates to {length} bytes and {needed} are needed");
+        }
     }
 }

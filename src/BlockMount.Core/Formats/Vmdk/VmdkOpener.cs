@@ -1,3 +1,4 @@
+using BlockMount.Core.Compression;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
@@ -53,7 +54,7 @@ internal static class VmdkOpener
         if (source.Embedded is { } embedded)
         {
             return line.Type == VmdkExtentType.Sparse && source.Descriptor.Extents.Count == 1
-                ? await SparseAsync(image, line, image, embedded, start, cancellationToken)
+                ? await SparseAsync(image, line, image, embedded, files.Zlib, start, cancellationToken)
                 : throw DiskErrors.Corrupt(image.Name, "the VMDK descriptor inside the file must name one extent of type SPARSE, the file itself.");
         }
 
@@ -72,7 +73,7 @@ internal static class VmdkOpener
         var store = await files.OpenAsync(line, cancellationToken);
         if (line.Type == VmdkExtentType.Sparse)
         {
-            return await SparseAsync(image, line, store, await VmdkSource.ReadHeaderAsync(store, cancellationToken), start, cancellationToken);
+            return await SparseAsync(image, line, store, await VmdkSource.ReadHeaderAsync(store, cancellationToken), files.Zlib, start, cancellationToken);
         }
 
         if (line.Type == VmdkExtentType.SeSparse)
@@ -87,11 +88,11 @@ internal static class VmdkOpener
     }
 
     private static async ValueTask<VmdkExtent> SparseAsync(
-        ByteStore image, VmdkExtentLine line, ByteStore store, VmdkSparseHeader header, long start, CancellationToken cancellationToken)
+        ByteStore image, VmdkExtentLine line, ByteStore store, VmdkSparseHeader header, ZlibCodec zlib, long start, CancellationToken cancellationToken)
     {
         RequireCapacity(store, line, header.Capacity);
         var table = await VmdkGrainTable.LoadAsync(store, header, cancellationToken);
-        return new VmdkSparseExtent(image.Name, line, store, header, table, start);
+        return new VmdkSparseExtent(image.Name, line, store, header, table, zlib, start);
     }
 
     private static async ValueTask<VmdkExtent> SeSparseAsync(

@@ -1,4 +1,5 @@
 using System.Numerics;
+using BlockMount.Core.Compression;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
@@ -13,7 +14,7 @@ internal sealed class VmdkSparseExtent : VmdkExtent
     private readonly int _tableShift;
     private readonly VmdkInflatingStore? _inflated;
 
-    public VmdkSparseExtent(string imageName, VmdkExtentLine line, ByteStore store, VmdkSparseHeader header, VmdkGrainTable table, long start)
+    public VmdkSparseExtent(string imageName, VmdkExtentLine line, ByteStore store, VmdkSparseHeader header, VmdkGrainTable table, ZlibCodec zlib, long start)
         : base(imageName, line, store, start)
     {
         _store = store;
@@ -21,7 +22,7 @@ internal sealed class VmdkSparseExtent : VmdkExtent
         Table = table;
         _grainShift = BitOperations.Log2((uint)header.GrainSize);
         _tableShift = BitOperations.Log2(header.GtesPerGt);
-        _inflated = header.IsCompressed ? new VmdkInflatingStore(store, header, table) : null;
+        _inflated = header.IsCompressed ? new VmdkInflatingStore(store, header, table, zlib) : null;
     }
 
     public VmdkSparseHeader Header { get; }

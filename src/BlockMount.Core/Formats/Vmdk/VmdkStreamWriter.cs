@@ -1,5 +1,5 @@
 using System.Buffers.Binary;
-using System.IO.Compression;
+using BlockMount.Core.Compression;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
@@ -14,16 +14,18 @@ internal sealed class VmdkStreamWriter : SequentialImage
 {
     private readonly ByteStore _store;
     private readonly VmdkLayout _layout;
+    private readonly ZlibCodec _zlib;
     private readonly uint[] _directory;
     private readonly byte[] _table = new byte[4 * DefaultGtesPerGt];
     private readonly byte[] _header;
     private int _tableIndex = -1;
     private long _next;
 
-    private VmdkStreamWriter(ByteStore store, VmdkLayout layout, byte[] header, long next)
+    private VmdkStreamWriter(ByteStore store, VmdkLayout layout, ZlibCodec zlib, byte[] header, long next)
     {
         _store = store;
         _layout = layout;
+        _zlib = zlib;
         _header = header;
         _next = next;
         var perTable = (long)layout.GrainSectors * DefaultGtesPerGt;
@@ -33,7 +35,8 @@ internal sealed class VmdkStreamWriter : SequentialImage
     public override int UnitSize => (int)_layout.GrainSectors * SectorSize;
 
     /// <summary>Writes header and descriptor.</summary>
-    public static async ValueTask<VmdkStreamWriter> BeginAsync(ByteStore store, VmdkLayout layout, byte[] descriptor, CancellationToken cancellationToken)
+    public static async ValueTask<VmdkStreamWriter> BeginAsync(
+        ByteStore store, VmdkLayout layout, ZlibCodec zlib, byte[] descriptor, CancellationToken cancellationToken)
     {
         var descriptorSectors = VmdkCreator.DescriptorSectors(descriptor);
         var overHead = Math.Max(StreamOverHeadSectors, 1 + descriptorSectors);
@@ -46,25 +49,19 @@ internal sealed class VmdkStreamWriter : SequentialImage
         await store.SetLengthAsync(overHead * SectorSize, cancellationToken);
         await store.WriteAsync(0, header, cancellationToken);
         await store.WriteAsync(SectorSize, descriptor, cancellationToken);
-        return new VmdkStreamWriter(store, layout, header, overHead);
+        return new VmdkStreamWriter(store, layout, zlib, header, overHead);
     }
 
     public override ReadOnlyMemory<byte> Encode(long offset, ReadOnlyMemory<byte> unit)
     {
-        using var record = new MemoryStream(unit.Length + SectorSize);
-        record.SetLength(GrainMarkerSize);
-        record.Position = GrainMarkerSize;
-        using (var zlib = new ZLibStream(record, CompressionLevel.Optimal, leaveOpen: true))
-        {
-            zlib.Write(unit.Span);
-        }
-
-        var size = checked((uint)(record.Length - GrainMarkerSize));
-        record.SetLength((record.Length + SectorSize - 1) / SectorSize * SectorSize);
-        var bytes = record.GetBuffer().AsMemory(0, (int)record.Length);
-        BinaryPrimitives.WriteInt64LittleEndian(bytes.Span, offset / SectorSize);
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes.Span[MarkerOffSize..], size);
-        return bytes;
+        var record = GC.AllocateUninitializedArray<byte>(GrainMarkerSize + _zlib.BoundFor(unit.Length) + SectorSize);
+        var size = _zlib.Deflate(unit.Span, record.AsSpan(GrainMarkerSize));
+        BinaryPrimitives.WriteInt64LittleEndian(record, offset / SectorSize);
+        BinaryPrimitives.WriteUInt32LittleEndian(record.AsSpan(MarkerOffSize), (uint)size);
+        var end = GrainMarkerSize + size;
+        var padded = (end + SectorSize - 1) / SectorSize * SectorSize;
+        record.AsSpan(end, padded - end).Clear();
+        return record.AsMemory(0, padded);
     }
 
     public override async ValueTask AppendAsync(long offset, ReadOnlyMemory<byte> encoded, CancellationToken cancellationToken)

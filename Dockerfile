@@ -9,7 +9,7 @@ COPY . /source
 RUN dotnet publish /source/src/BlockMount.Host --configuration Release --output /out
 
 FROM mcr.microsoft.com/dotnet/runtime:10.0
-RUN apt-get update && apt-get install -y --no-install-recommends fuse3 libfuse3-3 e2fsprogs mount util-linux \
+RUN apt-get update && apt-get install -y --no-install-recommends libdeflate0 fuse3 libfuse3-3 e2fsprogs mount util-linux \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out /usr/local/lib/blockmount
 RUN ln -s /usr/local/lib/blockmount/blockmount /usr/local/bin/blockmount

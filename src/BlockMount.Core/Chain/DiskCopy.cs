@@ -37,11 +37,14 @@ public static class DiskCopy
         {
             await OrderedWork.RunAsync(PiecesAsync(source, cancellationToken), TakeAsync, cancellationToken);
         }
-        finally
+        catch
         {
-            await flushing;
+            // It must have ended before the target is closed; how does not matter any more.
+            await flushing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            throw;
         }
 
+        await flushing;
         await target.FlushAsync(cancellationToken);
         progress?.Report(source.Length);
 
@@ -56,7 +59,7 @@ public static class DiskCopy
             {
                 await flushing;
                 unflushed = 0;
-                flushing = Task.Run(async () => await target.FlushAsync(token), CancellationToken.None);
+                flushing = Task.Run(async () => await target.FlushAsync(CancellationToken.None), CancellationToken.None);
             }
 
             progress?.Report(piece.At + piece.Length);

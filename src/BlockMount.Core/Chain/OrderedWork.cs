@@ -42,7 +42,7 @@ internal static class OrderedWork
         finally
         {
             // After a failure the others end too, before what they read is closed; what became of them does not matter any more.
-            await Task.WhenAll(running).ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+            await ((Task)Task.WhenAll(running)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 }

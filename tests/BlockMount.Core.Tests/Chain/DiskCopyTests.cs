@@ -53,6 +53,22 @@ public sealed class DiskCopyTests
     }
 
     [Fact]
+    public async Task A_long_copy_is_flushed_on_the_way_and_a_failure_of_that_ends_it()
+    {
+        await using var source = new AllData(140 << 20);
+        new Random(1).NextBytes(source.Bytes.AsSpan(0, 139 << 20));
+        await using var target = new FlushingDevice(140 << 20);
+
+        await DiskCopy.CopyAsync(source, target);
+
+        Assert.True(target.Bytes.AsSpan().SequenceEqual(source.Bytes));
+        Assert.InRange(target.Flushes, 2, 3);
+
+        target.Failure = new DiskException(ErrorKind.Io, "no flush");
+        Assert.Equal("no flush", (await Assert.ThrowsAsync<DiskException>(() => DiskCopy.CopyAsync(source, target))).Message);
+    }
+
+    [Fact]
     public async Task A_target_that_is_too_small_is_refused()
     {
         await using var source = new MemoryDevice(1024);
@@ -75,6 +91,22 @@ public sealed class DiskCopyTests
     {
         protected override ValueTask<DiskExtent> MapCoreAsync(long offset, long length, CancellationToken cancellationToken) =>
             new(new DiskExtent(offset, length, IsData: true, IsZero: false, 0, Name, offset));
+    }
+
+    private sealed class FlushingDevice(int size) : MemoryDevice(size)
+    {
+        public Exception? Failure { get; set; }
+
+        protected override async ValueTask FlushCoreAsync(CancellationToken cancellationToken)
+        {
+            await Task.Yield();
+            if (Failure is { } failure)
+            {
+                throw failure;
+            }
+
+            await base.FlushCoreAsync(cancellationToken);
+        }
     }
 
     private sealed class BadDevice : MemoryDevice

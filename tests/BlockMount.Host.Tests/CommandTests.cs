@@ -116,6 +116,33 @@ public sealed class CommandTests : IDisposable
         Assert.NotEqual("5a3b1e00-00d1-4000-8000-000000000002", info.RootElement.GetProperty("images")[2].GetProperty("uuid").GetString());
     }
 
+    [Theory]
+    [InlineData("vdi", "vmdk", 65536)]
+    [InlineData("vmdk", "vdi", 1 << 20)]
+    [InlineData("vmdk", "vhd", 2 << 20)]
+    [InlineData("vhd", "vmdk", 65536)]
+    public async Task One_layer_copied_to_another_format_gets_that_formats_usual_block_size_and_keeps_its_content(string from, string to, int blockSize)
+    {
+        Peer.Require("qemu-io", "qemu-utils");
+        await Blockmount.OkAsync("create", _folder["base.vdi"], "--size", "8M");
+        await Blockmount.OkAsync("create", _folder["leaf." + from], "--parent", _folder["base.vdi"]);
+        await using (var server = await Server.StartAsync(_folder["s.sock"], _folder["leaf." + from]))
+        {
+            await Peer.RunOkAsync("qemu-io", "-f", "raw", "-c", "write -P 7 3000k 1500", "-c", "write -P 8 6M 512k", "-c", "flush", server.Uri);
+            Assert.Equal(0, await server.StopAsync());
+        }
+
+        await Blockmount.OkAsync("convert", "--keep-parent", _folder["leaf." + from], _folder["copy." + to]);
+
+        using var info = JsonDocument.Parse(await Blockmount.OkAsync("info", "--json", _folder["copy." + to]));
+        Assert.Equal(blockSize, info.RootElement.GetProperty("images")[1].GetProperty("block_size").GetInt64());
+        Assert.Equal(
+            await Blockmount.Sha256OfAsync($"{Blockmount.Program} convert {_folder["leaf." + from]} -"), await Blockmount.Sha256OfAsync($"{Blockmount.Program} convert {_folder["copy." + to]} -"));
+        var refused = await Blockmount.FailsAsync(2, "convert", "--keep-parent", "--variant", "stream", _folder["leaf." + from], _folder["other.vmdk"]);
+        Assert.Contains("leave out one of the two", refused, StringComparison.Ordinal);
+        Assert.False(File.Exists(_folder["other.vmdk"]));
+    }
+
     [Fact]
     public async Task Convert_can_enlarge_and_can_copy_a_part()
     {

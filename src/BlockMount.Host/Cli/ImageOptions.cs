@@ -11,7 +11,7 @@ internal sealed class ImageOptions
 
     public Option<string[]> Search { get; } = new("--search") { Description = "Folder where parents may lie (repeatable)", HelpName = "DIR" };
 
-    public Option<string[]> AllowPath { get; } = new("--allow-path") { Description = "Folder that a .vbox file may point into (repeatable)", HelpName = "DIR" };
+    public Option<string[]> AllowPath { get; } = new("--allow-path") { Description = "Folder that a .vbox file or a VMDK's descriptor may point into (repeatable)", HelpName = "DIR" };
 
     public Option<bool> AllowDevices { get; } = new("--allow-devices") { Description = "A descriptor may reach block devices" };
 

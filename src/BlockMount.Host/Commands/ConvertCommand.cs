@@ -48,11 +48,16 @@ internal static class ConvertCommand
 
             var format = ImageCreator.FormatFor(path, result.GetValue(to), "--to");
             ParentLink? link = result.GetValue(keepParent) ? LinkOf(opened, format) : null;
+            if (link is not null && result.GetValue(variant) is { } unfit)
+            {
+                throw new DiskException(ErrorKind.InvalidArgument, $"--keep-parent makes a differencing image, and --variant {unfit} one that stands alone; leave out one of the two.");
+            }
+
             var create = new ImageCreateOptions
             {
                 Capacity = CapacityFor(opened.Device, format, capacity, link is not null),
                 Variant = result.GetValue(variant),
-                BlockSize = result.GetValue(blockSize) ?? (link is null ? null : opened.Chain.Layers[^1].UnitSize),
+                BlockSize = result.GetValue(blockSize) ?? BlockSizeOfCopy(opened.Chain.Layers[^1], format, link),
                 Uuid = result.GetValue(uuid),
                 Comment = result.GetValue(comment) ?? (format.CanHaveComment ? opened.Chain.Layers[^1].Describe().Comment : string.Empty),
                 Parent = link,
@@ -115,6 +120,10 @@ internal static class ConvertCommand
             await ProgressBar.RunAsync("convert", source.Device.Length, progress => DiskCopy.CopyAsync(source.Device, target, progress, cancellation));
         }
     }
+
+    /// <summary>One layer keeps its block size in its own format; in another it takes what that format's programs expect.</summary>
+    private static long? BlockSizeOfCopy(ImageLayer layer, ImageFormat format, ParentLink? link) =>
+        link is not null && string.Equals(layer.Describe().Format, format.Name, StringComparison.Ordinal) ? layer.UnitSize : null;
 
     /// <summary>A disk of odd length is padded with zeros to a whole sector where the format needs that.</summary>
     private static long CapacityFor(BlockDevice device, ImageFormat format, long? wanted, bool keepsParent)

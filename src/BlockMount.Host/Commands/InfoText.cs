@@ -43,7 +43,7 @@ internal static class InfoText
             + (image.BlockSize > 0 ? $" in blocks of {SizeText.Show(image.BlockSize)}" : ""));
         if (image.Uuid is { } uuid)
         {
-            Console.WriteLine($"   UUID {uuid}, modification {image.ModificationUuid}");
+            Console.WriteLine($"   UUID {uuid}{(image.ModificationUuid is { } modification ? $", modification {modification}" : "")}");
         }
 
         if (image.ContentId is { } content)

@@ -1,6 +1,3 @@
-using System.Buffers.Binary;
-using BlockMount.Core.Storage;
-
 namespace BlockMount.Core.Formats;
 
 /// <summary>
@@ -25,31 +22,5 @@ internal sealed class PendingEntries
         _changes = [];
         Array.Sort(changes, static (a, b) => a.Key.CompareTo(b.Key));
         return changes;
-    }
-
-    /// <summary>Writes taken changes, neighbours together.</summary>
-    /// <param name="store">The image's file.</param>
-    /// <param name="tableOffset">Byte of the file where the table starts.</param>
-    /// <param name="bigEndian">Byte order of an entry.</param>
-    /// <param name="changes">From <see cref="Take"/>.</param>
-    /// <param name="cancellationToken">Stops between writes.</param>
-    public static async ValueTask WriteAsync(
-        ByteStore store, long tableOffset, bool bigEndian, KeyValuePair<int, uint>[] changes, CancellationToken cancellationToken)
-    {
-        var bytes = new byte[4 * changes.Length];
-        for (var first = 0; first < changes.Length;)
-        {
-            var count = 0;
-            do
-            {
-                var value = changes[first + count].Value;
-                BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4 * count), bigEndian ? BinaryPrimitives.ReverseEndianness(value) : value);
-                count++;
-            }
-            while (first + count < changes.Length && changes[first + count].Key == changes[first].Key + count);
-
-            await store.WriteAsync(tableOffset + (4L * changes[first].Key), bytes.AsMemory(0, 4 * count), cancellationToken);
-            first += count;
-        }
     }
 }

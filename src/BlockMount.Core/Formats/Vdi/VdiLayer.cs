@@ -134,7 +134,7 @@ internal sealed class VdiLayer : ImageLayer
         }
 
         await _store.FlushAsync(cancellationToken);
-        await PendingEntries.WriteAsync(_store, _header.TableOffset, bigEndian: false, changes, cancellationToken);
+        await EntryTable.WriteAsync(_store, _header.TableOffset, bigEndian: false, changes, cancellationToken);
         await _store.FlushAsync(cancellationToken);
     }
 

@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vdi.VdiConstants;
@@ -12,8 +10,6 @@ namespace BlockMount.Core.Formats.Vdi;
 /// </summary>
 internal sealed class VdiTable
 {
-    private const int LoadPiece = 1 << 20;
-
     private readonly uint[] _entries;
     private readonly ulong[] _used;
     private readonly Lock _lock = new();
@@ -41,22 +37,7 @@ internal sealed class VdiTable
     {
         var entries = GC.AllocateUninitializedArray<uint>((int)header.BlockCount);
         var table = new VdiTable(entries, new ulong[(entries.Length + 63) / 64]);
-        var piece = new byte[(int)Math.Min(LoadPiece, 4L * entries.Length)];
-        for (var done = 0; done < entries.Length;)
-        {
-            var count = Math.Min(piece.Length / 4, entries.Length - done);
-            await store.ReadAsync(header.TableOffset + (4L * done), piece.AsMemory(0, count * 4), cancellationToken);
-            MemoryMarshal.Cast<byte, uint>(piece.AsSpan(0, count * 4)).CopyTo(entries.AsSpan(done));
-            if (!BitConverter.IsLittleEndian)
-            {
-                BinaryPrimitives.ReverseEndianness(entries.AsSpan(done, count), entries.AsSpan(done, count));
-            }
-
-            // Checked piece by piece, so that a table in a hole of a sparse file is refused before it takes memory.
-            table.Check(store, header, done, done + count);
-            done += count;
-        }
-
+        await EntryTable.ReadAsync(store, header.TableOffset, bigEndian: false, entries, (from, to) => table.Check(store, header, from, to), cancellationToken);
         return table;
     }
 

@@ -150,7 +150,7 @@ internal sealed class VhdLayer : ImageLayer
             await _store.WriteAsync((long)_table[index] * SectorSize, bits, cancellationToken);
         }
 
-        await PendingEntries.WriteAsync(_store, _header.TableOffset, bigEndian: true, entries, cancellationToken);
+        await EntryTable.WriteAsync(_store, _header.TableOffset, bigEndian: true, entries, cancellationToken);
         await _store.FlushAsync(cancellationToken);
     }
 

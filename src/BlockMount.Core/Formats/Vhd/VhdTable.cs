@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vhd.VhdConstants;
@@ -12,8 +10,6 @@ namespace BlockMount.Core.Formats.Vhd;
 /// </summary>
 internal sealed class VhdTable
 {
-    private const int LoadPiece = 1 << 20;
-
     private readonly uint[] _entries;
     private readonly Lock _lock = new();
     private readonly Stack<uint> _returned = new();
@@ -45,22 +41,8 @@ internal sealed class VhdTable
         var header = structure.Sparse!;
         var entries = GC.AllocateUninitializedArray<uint>((int)header.TableEntries);
         var table = new VhdTable(entries, header.Stride);
-        var piece = new byte[(int)Math.Min(LoadPiece, 4L * entries.Length)];
-        for (var done = 0; done < entries.Length;)
-        {
-            var count = Math.Min(piece.Length / 4, entries.Length - done);
-            await store.ReadAsync(header.TableOffset + (4L * done), piece.AsMemory(0, count * 4), cancellationToken);
-            MemoryMarshal.Cast<byte, uint>(piece.AsSpan(0, count * 4)).CopyTo(entries.AsSpan(done));
-            if (BitConverter.IsLittleEndian)
-            {
-                BinaryPrimitives.ReverseEndianness(entries.AsSpan(done, count), entries.AsSpan(done, count));
-            }
-
-            // Checked piece by piece, so that a table in a hole of a sparse file is refused before it takes memory.
-            table.CheckPlaces(store.Name, structure, header, done, done + count);
-            done += count;
-        }
-
+        await EntryTable.ReadAsync(
+            store, header.TableOffset, bigEndian: true, entries, (from, to) => table.CheckPlaces(store.Name, structure, header, from, to), cancellationToken);
         table.CheckOverlaps(store.Name, structure, header);
         return table;
     }

@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
@@ -60,14 +58,7 @@ internal sealed class VmdkGrainTable
     public static async ValueTask<uint[]> ReadEntriesAsync(ByteStore store, long sector, int count, CancellationToken cancellationToken)
     {
         var entries = GC.AllocateUninitializedArray<uint>(count);
-        var bytes = new byte[4 * count];
-        await store.ReadAsync(sector * SectorSize, bytes, cancellationToken);
-        MemoryMarshal.Cast<byte, uint>(bytes).CopyTo(entries);
-        if (!BitConverter.IsLittleEndian)
-        {
-            BinaryPrimitives.ReverseEndianness(entries, entries);
-        }
-
+        await EntryTable.ReadAsync(store, sector * SectorSize, bigEndian: false, entries, check: null, cancellationToken);
         return entries;
     }
 

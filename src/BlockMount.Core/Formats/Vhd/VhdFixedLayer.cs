@@ -4,8 +4,7 @@ using static BlockMount.Core.Formats.Vhd.VhdConstants;
 namespace BlockMount.Core.Formats.Vhd;
 
 /// <summary>A fixed VHD: the disk from the first byte, and a footer behind it.</summary>
-internal sealed class VhdFixedLayer(ByteStore store, VhdStructure structure)
-    : ImageLayer(store.Name, (long)structure.Footer.CurrentSize, unitSize: 1 << 20, store.CanWrite)
+internal sealed class VhdFixedLayer(ByteStore store, VhdStructure structure) : FlatLayer(store, (long)structure.Footer.CurrentSize)
 {
     private uint _timeStamp = structure.TimeStamp;
 
@@ -13,10 +12,7 @@ internal sealed class VhdFixedLayer(ByteStore store, VhdStructure structure)
 
     public override bool KeepsAllocation => true;
 
-    public override ImageDescription Describe() => VhdDescription.Of(store, structure) with { Allocated = Capacity, Identity = Identity };
-
-    public override ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken) =>
-        new(new BlockRun(RunKind.Data, length, store, offset));
+    public override ImageDescription Describe() => VhdDescription.Of(Store, structure) with { Allocated = Capacity, Identity = Identity };
 
     /// <summary>
     /// The first write of an opening sets a later time stamp. There is no second copy, so only a footer that is one whole sector, which a
@@ -31,22 +27,8 @@ internal sealed class VhdFixedLayer(ByteStore store, VhdStructure structure)
         }
 
         var stamp = VhdTime.After(_timeStamp);
-        await store.WriteAsync(position, structure.Footer.WithTimeStamp(stamp).Bytes, cancellationToken);
-        await store.FlushAsync(cancellationToken);
+        await Store.WriteAsync(position, structure.Footer.WithTimeStamp(stamp).Bytes, cancellationToken);
+        await Store.FlushAsync(cancellationToken);
         _timeStamp = stamp;
     }
-
-    public override ValueTask<Reservation> ReserveAsync(long offset, CancellationToken cancellationToken) => throw NeverUnallocated();
-
-    public override void Commit(in Reservation reservation) => throw NeverUnallocated();
-
-    public override void Abandon(in Reservation reservation) => throw NeverUnallocated();
-
-    public override bool TryMarkZero(long unitStart) => throw NeverUnallocated();
-
-    public override ValueTask FlushAsync(CancellationToken cancellationToken) => store.FlushAsync(cancellationToken);
-
-    public override ValueTask DisposeAsync() => store.DisposeAsync();
-
-    private static InvalidOperationException NeverUnallocated() => new("A fixed image has no unallocated blocks.");
 }

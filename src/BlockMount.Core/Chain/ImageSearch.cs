@@ -23,6 +23,13 @@ internal sealed record SearchScope(IReadOnlyList<string> Near, IReadOnlyList<str
         return new SearchScope(near, options.SearchDirectories.Select(Path.GetFullPath).ToArray(), options.AllowPaths.Select(Path.GetFullPath).ToArray());
     }
 
+    /// <summary>
+    /// Whether a path that a file names may be followed: it lies in <paramref name="own"/>, the folder of that file when it may say so of itself, or
+    /// where the user allows.
+    /// </summary>
+    public bool Allows(string path, string? own = null) =>
+        (own is not null && StorePaths.IsInside(path, own)) || Named.Concat(AllowPaths).Any(root => StorePaths.IsInside(path, root));
+
     public string Describe() => string.Join(", ", Near.Concat(Named).Distinct(StringComparer.Ordinal));
 }
 
@@ -95,10 +102,7 @@ internal sealed class ImageSearch(IStoreProvider provider)
         try
         {
             var registered = (await MachineFileReader.ReadAsync(provider, machine, cancellationToken)).FindDisk(uuid)?.FilePath;
-            return registered is not null
-                && scope.Named.Concat(scope.AllowPaths).Append(Path.GetDirectoryName(machine)!).Any(root => MachineFileReader.IsInside(registered, root))
-                    ? registered
-                    : null;
+            return registered is not null && scope.Allows(registered, Path.GetDirectoryName(machine)) ? registered : null;
         }
         catch (DiskException)
         {
@@ -117,8 +121,7 @@ internal sealed class ImageSearch(IStoreProvider provider)
         }
 
         var recorded = Path.GetFullPath(Path.Combine(folder, link.NameHint!));
-        var allowed = scope.Named.Concat(scope.AllowPaths).Any(root => MachineFileReader.IsInside(recorded, root));
-        var candidates = (allowed ? [recorded] : Array.Empty<string>())
+        var candidates = (scope.Allows(recorded) ? [recorded] : Array.Empty<string>())
             .Concat(scope.Near.Concat(scope.Named).Select(f => Path.Combine(f, name)));
         foreach (var path in candidates.Distinct(StringComparer.Ordinal))
         {

@@ -43,7 +43,7 @@ public sealed class MachineDisk(IStoreProvider provider)
     private static DiskException NotFound(VBoxMachineFile machine, VBoxAttachment disk, string folder, SearchScope scope)
     {
         var path = disk.Disk?.FilePath;
-        if (path is not null && !MachineFileReader.IsInside(path, folder))
+        if (path is not null && !StorePaths.IsInside(path, folder))
         {
             return new DiskException(
                 ErrorKind.BrokenChain,

@@ -22,8 +22,4 @@ internal static class MachineFileReader
         await store.ReadAsync(0, bytes, cancellationToken);
         return VBoxMachineFile.Parse(bytes, Path.GetFullPath(path));
     }
-
-    /// <summary>Whether <paramref name="path"/> lies in <paramref name="folder"/>, by name alone; both absolute and normalised.</summary>
-    public static bool IsInside(string path, string folder) =>
-        path.StartsWith(folder.EndsWith('/') ? folder : folder + "/", StringComparison.Ordinal);
 }

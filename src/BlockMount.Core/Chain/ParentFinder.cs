@@ -57,7 +57,7 @@ internal sealed class ParentFinder(IStoreProvider provider)
         {
             var path = Path.GetFullPath(name, folder);
             if (!string.Equals(path, childPath, StringComparison.Ordinal)
-                && scope.Named.Concat(scope.AllowPaths).Append(folder).Any(root => MachineFileReader.IsInside(path, root))
+                && scope.Allows(path, folder)
                 && await _search.IdentifyAsync(path, cancellationToken) is { } identity && identity.Uuid == link.Uuid && link.FitsStateOf(identity))
             {
                 return path;

@@ -70,9 +70,6 @@ internal sealed class VmdkExtentFiles : IAsyncDisposable
         }
     }
 
-    private static bool IsBelow(string path, string folder) =>
-        path.StartsWith(folder.EndsWith('/') ? folder : folder + "/", StringComparison.Ordinal);
-
     /// <exception cref="DiskException"><see cref="ErrorKind.AccessDenied"/> when it lies where it may not, or is a device and devices are not allowed.</exception>
     private StoreOpenOptions HowToOpen(VmdkExtentLine line, string path)
     {
@@ -93,7 +90,7 @@ internal sealed class VmdkExtentFiles : IAsyncDisposable
         }
 
         var folder = System.IO.Path.GetDirectoryName(path);
-        return string.Equals(folder, _folder, StringComparison.Ordinal) || _context.AllowPaths.Any(root => IsBelow(path, System.IO.Path.GetFullPath(root)))
+        return string.Equals(folder, _folder, StringComparison.Ordinal) || _context.AllowPaths.Any(root => StorePaths.IsInside(path, System.IO.Path.GetFullPath(root)))
             ? StoreOpenOptions.NoFinalSymlink | (_context.AllowDevices ? StoreOpenOptions.AllowDevice : StoreOpenOptions.None)
             : throw new DiskException(
                 ErrorKind.AccessDenied,

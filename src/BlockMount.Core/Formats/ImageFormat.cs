@@ -58,6 +58,22 @@ public abstract class ImageFormat
     /// <exception cref="DiskException">Not this format, unsupported or corrupt, or another file of the image cannot be opened.</exception>
     public abstract ValueTask<ImageLayer> OpenAsync(ByteStore store, ImageContext context, CancellationToken cancellationToken);
 
+    /// <summary>Opens an image that the program itself has made, for writing.</summary>
+    /// <exception cref="DiskException">As <see cref="OpenAsync"/>, or the file cannot be opened; nothing stays open then.</exception>
+    public async ValueTask<ImageLayer> OpenFileAsync(string path, ImageContext context, CancellationToken cancellationToken)
+    {
+        var store = await context.Provider.OpenAsync(path, StoreAccess.Write, StoreOpenOptions.NoFinalSymlink, cancellationToken);
+        try
+        {
+            return await OpenAsync(store, context, cancellationToken);
+        }
+        catch
+        {
+            await store.DisposeAsync();
+            throw;
+        }
+    }
+
     /// <summary>
     /// Writes a new image into an empty store and flushes it. The caller closes the store, and deletes that file on failure; other files
     /// that were made are then gone already.

@@ -97,18 +97,7 @@ internal static class ConvertCommand
     private static async Task CopyAsync(
         OpenedImage source, string path, ImageFormat format, bool onlyLayer, IStoreProvider provider, CancellationToken cancellation)
     {
-        var store = await provider.OpenAsync(path, StoreAccess.Write, StoreOpenOptions.NoFinalSymlink, cancellation);
-        ImageLayer layer;
-        try
-        {
-            layer = await format.OpenAsync(store, new ImageContext(provider), cancellation);
-        }
-        catch
-        {
-            await store.DisposeAsync();
-            throw;
-        }
-
+        var layer = await format.OpenFileAsync(path, new ImageContext(provider), cancellation);
         if (onlyLayer)
         {
             await using var target = LayerCopy.TargetFor(source.Chain, layer);

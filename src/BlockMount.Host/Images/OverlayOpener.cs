@@ -106,17 +106,6 @@ internal sealed class OverlayOpener(IStoreProvider provider)
         }
     }
 
-    private async Task<ImageLayer> OpenLayerAsync(string path, CancellationToken cancellationToken)
-    {
-        var store = await provider.OpenAsync(path, StoreAccess.Write, StoreOpenOptions.NoFinalSymlink, cancellationToken);
-        try
-        {
-            return await new VdiFormat().OpenAsync(store, new ImageContext(provider), cancellationToken);
-        }
-        catch
-        {
-            await store.DisposeAsync();
-            throw;
-        }
-    }
+    private ValueTask<ImageLayer> OpenLayerAsync(string path, CancellationToken cancellationToken) =>
+        new VdiFormat().OpenFileAsync(path, new ImageContext(provider), cancellationToken);
 }

@@ -1,7 +1,7 @@
 using System.Buffers;
-using System.Net.Sockets;
 using BlockMount.Nbd.Handshake;
 using BlockMount.Nbd.Transmission;
+using BlockMount.Nbd.Transports;
 using Microsoft.Extensions.Logging;
 
 namespace BlockMount.Nbd;
@@ -9,15 +9,13 @@ namespace BlockMount.Nbd;
 /// <summary>One client from accept to close, on one thread with blocking calls: handshake, requests, and the orderly end.</summary>
 internal sealed class NbdConnection : INegotiationHost
 {
-    private const int UnixSendBuffer = 1 << 20;
-
     private readonly NbdServer _server;
-    private readonly Socket _socket;
     private readonly SocketWriter _writer;
     private readonly ILogger _log;
     private readonly DateTimeOffset _since = DateTimeOffset.UtcNow;
     private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly string _peer;
+    private NbdTransport _transport;
     private NbdSession? _session;
     private volatile RequestLoop? _loop;
     private ReceiveBuffer? _input;
@@ -26,23 +24,23 @@ internal sealed class NbdConnection : INegotiationHost
 
     /// <param name="server">Where exports, options and places come from.</param>
     /// <param name="id">Unique within the server.</param>
-    /// <param name="socket">Connected and blocking; owned from here on.</param>
+    /// <param name="transport">Leads to the client; owned from here on.</param>
     /// <param name="session">What was agreed elsewhere; null for a client that still has to shake hands.</param>
     /// <param name="log">For what happens to this client.</param>
-    public NbdConnection(NbdServer server, long id, Socket socket, NbdSession? session, ILogger log)
+    public NbdConnection(NbdServer server, long id, NbdTransport transport, NbdSession? session, ILogger log)
     {
         _server = server;
-        _socket = socket;
+        _transport = transport;
         _session = session;
         _log = log;
-        _writer = new SocketWriter(socket);
-        _peer = PeerName.Of(socket);
+        _writer = new SocketWriter(transport);
+        _peer = transport.PeerName;
         Id = id;
     }
 
     public long Id { get; }
 
-    /// <summary>Completes when the socket is closed and the thread has nothing left to do.</summary>
+    /// <summary>Completes when the transport is closed and the thread has nothing left to do.</summary>
     public Task Closed => _closed.Task;
 
     /// <summary>What is known about the client; null during the handshake.</summary>
@@ -66,7 +64,7 @@ internal sealed class NbdConnection : INegotiationHost
         _loop?.Stop();
 
         // Wakes a receive that waits for the client.
-        _writer.Shutdown(SocketShutdown.Receive);
+        _writer.EndReceiving();
     }
 
     /// <summary>Closes at once; operations that have started still finish, unanswered.</summary>
@@ -83,7 +81,7 @@ internal sealed class NbdConnection : INegotiationHost
     {
         Guarded(Serve);
         var info = Info;
-        _socket.Dispose();
+        _transport.Dispose();
         _server.ConnectionEnded(this, _isAdmitted);
         if (info is not null)
         {
@@ -108,19 +106,8 @@ internal sealed class NbdConnection : INegotiationHost
 
     private void Serve()
     {
-        if (_socket.AddressFamily == AddressFamily.Unix)
-        {
-            // The kernel counts its own overhead too: in the usual 208 KiB the answers to 32 requests of 4 KiB do not fit, and a send
-            // that blocks in the middle of a batch costs two switches of threads.
-            _socket.SendBufferSize = UnixSendBuffer;
-        }
-        else
-        {
-            _socket.NoDelay = true;
-            _socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, optionValue: true);
-        }
-
-        using var input = new ReceiveBuffer(_socket, _server.Pool);
+        _transport.Start();
+        using var input = new ReceiveBuffer(_transport, _server.Pool);
         _input = input;
         _session ??= Negotiate(input);
         _server.HandshakeEnded(this);
@@ -129,8 +116,7 @@ internal sealed class NbdConnection : INegotiationHost
             return;
         }
 
-        _socket.SendTimeout = 0;
-        _socket.ReceiveTimeout = Milliseconds(_server.Options.ProgressTimeout);
+        _transport.SetTimeLimits(receive: Milliseconds(_server.Options.ProgressTimeout), send: 0);
         var loop = new RequestLoop(_session, input, _writer, _server.Pool, _server.Options, _log);
         _loop = loop;
         if (_stopping)
@@ -167,7 +153,7 @@ internal sealed class NbdConnection : INegotiationHost
             }
 
             // Both are set again each time, so that the deadline holds for all of the handshake and not for each step.
-            _socket.SendTimeout = _socket.ReceiveTimeout = (int)left;
+            _transport.SetTimeLimits(receive: (int)left, send: (int)left);
             _writer.Send(output.WrittenSpan);
             output.ResetWrittenCount();
             if (state != NegotiationState.NeedsMore)
@@ -186,19 +172,10 @@ internal sealed class NbdConnection : INegotiationHost
     /// <summary>Closing a socket with unread bytes resets it, which could take replies on their way with it.</summary>
     private void DropUnread(ReceiveBuffer input)
     {
-        _writer.Shutdown(SocketShutdown.Send);
-        if (_writer.IsBroken)
+        _transport.EndSending();
+        if (!_writer.IsBroken)
         {
-            return;
-        }
-
-        for (var rounds = 0; rounds < 64 && _socket.Available > 0; rounds++)
-        {
-            input.Consume(input.Unread.Length);
-            if (input.Receive(1) != ReceiveResult.Data)
-            {
-                return;
-            }
+            input.DropUnread();
         }
     }
 

@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using BlockMount.Nbd.Handshake;
 using BlockMount.Nbd.Transmission;
+using BlockMount.Nbd.Transports;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -82,7 +83,11 @@ public sealed class NbdServer : IAsyncDisposable
 
     /// <summary>Serves a connected socket, which the server owns from here on, beginning with the handshake.</summary>
     /// <returns>Completes when the connection is closed.</returns>
-    public Task Serve(Socket connected) => Start(connected, session: null);
+    public Task Serve(Socket connected) => Serve(new SocketTransport(connected));
+
+    /// <summary>Serves the client that a transport leads to, which the server owns from here on, beginning with the handshake.</summary>
+    /// <returns>Completes when the connection is closed.</returns>
+    public Task Serve(NbdTransport transport) => Start(transport, session: null);
 
     /// <summary>
     /// Serves a connected socket, which the server owns from here on, without a handshake: simple replies to requests for the export, as
@@ -90,7 +95,7 @@ public sealed class NbdServer : IAsyncDisposable
     /// </summary>
     /// <returns>Completes when the connection is closed.</returns>
     public Task Serve(Socket connected, NbdExport export) =>
-        Start(connected, new NbdSession(export, Structured: false, NbdMetaContexts.None));
+        Start(new SocketTransport(connected), new NbdSession(export, Structured: false, NbdMetaContexts.None));
 
     /// <summary>
     /// Takes no more clients, lets what is under way finish and be answered, refuses the rest with ESHUTDOWN, and closes all connections.
@@ -168,7 +173,7 @@ public sealed class NbdServer : IAsyncDisposable
         }
     }
 
-    private Task Start(Socket socket, NbdSession? session)
+    private Task Start(NbdTransport transport, NbdSession? session)
     {
         NbdConnection connection;
         NbdConnection? oldest = null;
@@ -176,11 +181,11 @@ public sealed class NbdServer : IAsyncDisposable
         {
             if (_isStopping)
             {
-                socket.Dispose();
+                transport.Dispose();
                 return Task.CompletedTask;
             }
 
-            connection = new NbdConnection(this, ++_lastId, socket, session, _log);
+            connection = new NbdConnection(this, ++_lastId, transport, session, _log);
             _connections.Add(connection.Id, connection);
             if (session is null)
             {
@@ -208,7 +213,7 @@ public sealed class NbdServer : IAsyncDisposable
             {
                 var socket = await listener.AcceptAsync(cancellationToken);
                 isShort = false;
-                _ = Start(socket, session: null);
+                _ = Start(new SocketTransport(socket), session: null);
             }
             catch (OperationCanceledException)
             {

@@ -1,29 +1,21 @@
-using System.Net.Sockets;
+using BlockMount.Nbd.Transports;
 
 namespace BlockMount.Nbd.Transmission;
-
-internal enum ReceiveResult
-{
-    /// <summary>Bytes came.</summary>
-    Data,
-
-    /// <summary>No byte came for as long as the socket waits.</summary>
-    TimedOut,
-
-    /// <summary>The peer sends no more, or is gone.</summary>
-    End,
-}
 
 /// <summary>Received bytes that are not consumed yet, always in one piece. Used by the receiving thread alone.</summary>
 /// <remarks>
 /// [_start, _end) is unread; what is in front may still be the payload of pending writes, so it is overwritten only when nobody shares
 /// the buffer, and otherwise the unread rest moves to another one (see <see cref="PinnedBuffer"/>).
 /// </remarks>
-internal sealed class ReceiveBuffer(Socket socket, PinnedBufferPool pool) : IDisposable
+internal sealed class ReceiveBuffer(NbdTransport transport, PinnedBufferPool pool) : IDisposable
 {
     /// <summary>With less room than this behind the unread bytes they move to the front, so that a receive brings many requests.</summary>
     private const int LeastRoom = 64 << 10;
 
+    /// <summary>A peer that sends without end is not waited for.</summary>
+    private const int MostDiscards = 64;
+
+    private NbdTransport _transport = transport;
     private PinnedBuffer _buffer = pool.Rent();
     private int _start, _end;
 
@@ -92,18 +84,35 @@ internal sealed class ReceiveBuffer(Socket socket, PinnedBufferPool pool) : IDis
         }
     }
 
+    /// <summary>Receives from another transport from here on.</summary>
+    /// <exception cref="InvalidOperationException">Bytes of the old one are unread: they must not be taken for the new one's.</exception>
+    public void Switch(NbdTransport transport)
+    {
+        if (!Unread.IsEmpty)
+        {
+            throw new InvalidOperationException("Unread bytes of one transport would be taken for another's.");
+        }
+
+        _transport = transport;
+    }
+
+    /// <summary>Drops what is unread and what has arrived meanwhile, without waiting and within limits. No operation may be pending.</summary>
+    public void DropUnread()
+    {
+        _start = _end = 0;
+        var scratch = _buffer.Span(0, _buffer.Capacity);
+        for (var rounds = 0; rounds < MostDiscards && _transport.TryDiscard(scratch); rounds++)
+        {
+        }
+    }
+
     public void Dispose() => _buffer.Release();
 
     private ReceiveResult Receive(Span<byte> into, out int count)
     {
-        count = socket.Receive(into, SocketFlags.None, out var error);
+        var result = _transport.Receive(into, out count);
         BytesReceived += count;
-        return error switch
-        {
-            SocketError.Success => count > 0 ? ReceiveResult.Data : ReceiveResult.End,
-            SocketError.TimedOut or SocketError.WouldBlock => ReceiveResult.TimedOut,
-            _ => ReceiveResult.End,
-        };
+        return result;
     }
 
     private void MakeRoom(int needed)

@@ -1,4 +1,5 @@
 using BlockMount.Nbd.Handshake;
+using BlockMount.Nbd.Transports;
 using BlockMount.Nbd.Wire;
 using Microsoft.Extensions.Logging;
 using static BlockMount.Nbd.NbdConstants;

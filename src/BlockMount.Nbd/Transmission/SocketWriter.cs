@@ -1,17 +1,18 @@
-using System.Net.Sockets;
+using BlockMount.Nbd.Transports;
 
 namespace BlockMount.Nbd.Transmission;
 
 /// <summary>
-/// Sends on a socket from several threads, one whole span at a time. After a failed send it drops everything: the client is gone.
+/// Sends to the client from several threads, one whole span at a time. After a failed send it drops everything: the client is gone.
 /// </summary>
 /// <remarks>
 /// The lock is held while a send blocks on a client that does not read. That cannot deadlock: the only other thing any thread
 /// does under it is to send, and devices never complete on a thread that waits here (<see cref="PendingReplies"/>).
 /// </remarks>
-internal sealed class SocketWriter(Socket socket)
+internal sealed class SocketWriter(NbdTransport transport)
 {
     private readonly Lock _lock = new();
+    private volatile NbdTransport _transport = transport;
     private volatile bool _broken;
 
     /// <summary>Whether the client can still be reached.</summary>
@@ -37,30 +38,18 @@ internal sealed class SocketWriter(Socket socket)
     public void Abort()
     {
         _broken = true;
-        Shutdown(SocketShutdown.Both);
+        _transport.Abort();
     }
 
-    /// <summary>Tells the peer or the receiving thread that nothing more will come.</summary>
-    public void Shutdown(SocketShutdown how)
-    {
-        try
-        {
-            socket.Shutdown(how);
-        }
-        catch (SocketException)
-        {
-            // The peer was faster.
-        }
-        catch (ObjectDisposedException)
-        {
-            // The connection has ended by itself meanwhile.
-        }
-    }
+    /// <summary>Makes a receive that waits for the client return.</summary>
+    public void EndReceiving() => _transport.EndReceiving();
+
+    /// <summary>Sends through another transport from here on, which leads to the same client.</summary>
+    public void Switch(NbdTransport transport) => _transport = transport;
 
     private int TrySend(ReadOnlySpan<byte> bytes)
     {
-        var sent = socket.Send(bytes, SocketFlags.None, out var error);
-        if (error == SocketError.Success)
+        if (_transport.TrySend(bytes, out var sent))
         {
             return sent;
         }

@@ -1,7 +1,7 @@
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 
-namespace BlockMount.Nbd.Transmission;
+namespace BlockMount.Nbd.Transports;
 
 /// <summary>Says who is at the other end of a socket.</summary>
 internal static class PeerName

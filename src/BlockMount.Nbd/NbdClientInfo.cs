@@ -7,7 +7,7 @@ namespace BlockMount.Nbd;
 /// <param name="Since">When it connected.</param>
 /// <param name="Requests">Requests taken so far.</param>
 /// <param name="Pending">Requests that wait for the device.</param>
-/// <param name="BytesReceived">Bytes on the wire, requests and payloads.</param>
-/// <param name="BytesSent">Bytes on the wire, replies and data.</param>
+/// <param name="BytesReceived">Bytes of requests and payloads, before TLS.</param>
+/// <param name="BytesSent">Bytes of replies and data, before TLS.</param>
 public sealed record NbdClientInfo(
     long Id, string Peer, string Export, DateTimeOffset Since, long Requests, int Pending, long BytesReceived, long BytesSent);

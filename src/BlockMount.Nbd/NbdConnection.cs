@@ -1,5 +1,6 @@
 using System.Buffers;
 using BlockMount.Nbd.Handshake;
+using BlockMount.Nbd.Tls;
 using BlockMount.Nbd.Transmission;
 using BlockMount.Nbd.Transports;
 using Microsoft.Extensions.Logging;
@@ -54,6 +55,10 @@ internal sealed class NbdConnection : INegotiationHost
     bool INegotiationHost.MultiConnection => _server.Options.MaxConnections > 1;
 
     bool INegotiationHost.IsStopping => _stopping;
+
+    NbdTlsMode INegotiationHost.Tls => Tls?.Mode ?? NbdTlsMode.Off;
+
+    private NbdTls? Tls => _transport.IsLocal ? null : _server.Options.Tls;
 
     public void Start() => new Thread(Run) { IsBackground = true, Name = "nbd client" }.Start();
 
@@ -113,6 +118,7 @@ internal sealed class NbdConnection : INegotiationHost
         _server.HandshakeEnded(this);
         if (_session is null)
         {
+            _transport.EndSending();
             return;
         }
 
@@ -152,11 +158,27 @@ internal sealed class NbdConnection : INegotiationHost
                 return null;
             }
 
-            // Both are set again each time, so that the deadline holds for all of the handshake and not for each step.
-            _transport.SetTimeLimits(receive: (int)left, send: (int)left);
+            if (state == NegotiationState.StartTls && !input.Unread.IsEmpty)
+            {
+                // Whoever sits between the peers could have put it there, to have it taken for something that came protected.
+                _log.LogInformation("Client {Peer}: it sent plain bytes behind STARTTLS.", _peer);
+                return null;
+            }
+
+            // Set again each time, so that it holds for all of the handshake and not for each step.
+            _transport.SetDeadline(deadline);
             _writer.Send(output.WrittenSpan);
             output.ResetWrittenCount();
-            if (state != NegotiationState.NeedsMore)
+            if (state == NegotiationState.StartTls)
+            {
+                if (!StartTls(input, deadline))
+                {
+                    return null;
+                }
+
+                negotiation.TlsStarted();
+            }
+            else if (state != NegotiationState.NeedsMore)
             {
                 _log.LogDebug("Client {Peer}: the handshake ended ({Reason}).", _peer, negotiation.CloseReason ?? "agreed");
                 return negotiation.Session;
@@ -167,6 +189,24 @@ internal sealed class NbdConnection : INegotiationHost
                 return null;
             }
         }
+    }
+
+    /// <summary>Puts TLS under the connection. There is no way back: what fails here closes it.</summary>
+    private bool StartTls(ReceiveBuffer input, long deadline)
+    {
+        var tls = new TlsTransport(_transport);
+        _transport = tls;
+        tls.SetDeadline(deadline);
+        if (!tls.TryAuthenticate(Tls!, out var failure))
+        {
+            _log.LogInformation("Client {Peer}: the TLS handshake failed: {Reason}.", _peer, failure);
+            return false;
+        }
+
+        _log.LogDebug("Client {Peer}: it started TLS ({Protocol}).", _peer, tls.Protocol);
+        input.Switch(tls);
+        _writer.Switch(tls);
+        return true;
     }
 
     /// <summary>Closing a socket with unread bytes resets it, which could take replies on their way with it.</summary>

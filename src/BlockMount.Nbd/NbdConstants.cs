@@ -32,6 +32,7 @@ public static class NbdConstants
     public const uint NBD_REP_ERR_UNSUP = 0x80000001;
     public const uint NBD_REP_ERR_POLICY = 0x80000002;
     public const uint NBD_REP_ERR_INVALID = 0x80000003;
+    public const uint NBD_REP_ERR_TLS_REQD = 0x80000005;
     public const uint NBD_REP_ERR_UNKNOWN = 0x80000006;
     public const uint NBD_REP_ERR_SHUTDOWN = 0x80000007;
     public const uint NBD_REP_ERR_TOO_BIG = 0x80000009;

@@ -1,3 +1,5 @@
+using BlockMount.Nbd.Tls;
+
 namespace BlockMount.Nbd;
 
 /// <summary>Limits and deadlines of an <see cref="NbdServer"/>.</summary>
@@ -20,6 +22,9 @@ public sealed record NbdServerOptions
 
     /// <summary>Their data in bytes; a single request may always start.</summary>
     public long MaxBytesInFlight { get; init; } = 64L << 20;
+
+    /// <summary>TLS for clients over a network; null for none. Unix sockets and pipes have the host's permissions and stay as they are.</summary>
+    public NbdTls? Tls { get; init; }
 
     /// <summary>Called, on the connection's thread, when a client that was past the handshake is gone.</summary>
     public Action<NbdClientInfo>? ClientLeft { get; init; }

@@ -22,5 +22,9 @@ public static class NbdUri
     }
 
     /// <summary>The URI of an export behind a TCP port.</summary>
-    public static string ForTcp(IPEndPoint endPoint, string exportName = "") => $"nbd://{endPoint}/{Uri.EscapeDataString(exportName)}";
+    /// <param name="endPoint">Address and port.</param>
+    /// <param name="exportName">Empty for the default export.</param>
+    /// <param name="tls">Whether clients are to start TLS.</param>
+    public static string ForTcp(IPEndPoint endPoint, string exportName = "", bool tls = false) =>
+        $"{(tls ? "nbds" : "nbd")}://{endPoint}/{Uri.EscapeDataString(exportName)}";
 }

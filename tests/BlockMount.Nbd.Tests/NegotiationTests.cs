@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Text;
 using BlockMount.Nbd.Handshake;
 using BlockMount.Nbd.Tests.Support;
+using BlockMount.Nbd.Tls;
 using BlockMount.TestSupport;
 using static BlockMount.Nbd.NbdConstants;
 using static BlockMount.Nbd.Tests.Support.RawClient;
@@ -27,6 +28,8 @@ public sealed class NegotiationTests : INegotiationHost
     bool INegotiationHost.MultiConnection => true;
 
     bool INegotiationHost.IsStopping => IsStopping;
+
+    NbdTlsMode INegotiationHost.Tls => NbdTlsMode.Off;
 
     private bool IsStopping { get; set; }
 

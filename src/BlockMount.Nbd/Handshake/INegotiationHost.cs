@@ -1,3 +1,5 @@
+using BlockMount.Nbd.Tls;
+
 namespace BlockMount.Nbd.Handshake;
 
 /// <summary>What a negotiation asks of the server it belongs to.</summary>
@@ -11,6 +13,9 @@ internal interface INegotiationHost
 
     /// <summary>Whether the server takes no new clients because it is stopping.</summary>
     bool IsStopping { get; }
+
+    /// <summary>Whether this client may or must start TLS.</summary>
+    NbdTlsMode Tls { get; }
 
     /// <summary>Takes one of the places for clients; the reason when there is none.</summary>
     string? TryAdmit();

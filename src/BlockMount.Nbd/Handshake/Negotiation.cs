@@ -13,6 +13,9 @@ internal enum NegotiationState
     /// <summary>Send what was written; the next byte is the first of the transmission phase.</summary>
     Done,
 
+    /// <summary>Send what was written, shake hands in TLS, call <see cref="Negotiation.TlsStarted"/> and feed what comes protected.</summary>
+    StartTls,
+
     /// <summary>Send what was written and close.</summary>
     Closed,
 }
@@ -32,8 +35,8 @@ internal sealed class Negotiation
     private readonly INegotiationHost _host;
     private readonly IBufferWriter<byte> _output;
     private readonly OptionWriter _writer;
-    private readonly OptionAnswers _answers;
     private readonly int _maxOptions;
+    private OptionAnswers _answers;
     private bool _hasFlags, _isFixed, _padding;
     private int _options;
     private uint _skip, _skippedOption;
@@ -43,7 +46,7 @@ internal sealed class Negotiation
         _host = host;
         _output = output;
         _writer = new OptionWriter(output);
-        _answers = new OptionAnswers(host, _writer);
+        _answers = new OptionAnswers(host, _writer, isProtected: false);
 
         // A client that looks at every export asks a few questions about each; one that asks for ever is not a client.
         _maxOptions = checked(32 + (32 * host.Exports.Count));
@@ -70,6 +73,9 @@ internal sealed class Negotiation
             }
         }
     }
+
+    /// <summary>Forgets all that was agreed in the clear, where somebody between the peers could have had a say in it ("NBD_OPT_STARTTLS").</summary>
+    public void TlsStarted() => _answers = new OptionAnswers(_host, _writer, isProtected: true);
 
     private NegotiationState Step(ReadOnlySpan<byte> input, out int taken)
     {
@@ -159,6 +165,11 @@ internal sealed class Negotiation
         }
 
         var goesOn = _answers.Answer(option, payload);
+        if (_answers.TlsBegins)
+        {
+            return NegotiationState.StartTls;
+        }
+
         return Session is not null ? NegotiationState.Done : goesOn ? NegotiationState.NeedsMore : Close("aborted by the client");
     }
 
@@ -168,6 +179,11 @@ internal sealed class Negotiation
     /// <summary>This option cannot say no: whatever is wrong ends the connection.</summary>
     private NegotiationState ExportName(ReadOnlySpan<byte> payload)
     {
+        if (_answers.NeedsTls)
+        {
+            return Close("TLS is required");
+        }
+
         if (!OptionReader.TryText(payload, out var name) || _answers.Find(name) is not { } export)
         {
             return Close("no export of the name asked for");

@@ -1,16 +1,24 @@
 using System.Text;
+using BlockMount.Nbd.Tls;
 using BlockMount.Nbd.Wire;
 using static BlockMount.Nbd.NbdConstants;
 
 namespace BlockMount.Nbd.Handshake;
 
 /// <summary>Answers the options of a fixed newstyle client ("Option types"), and holds what they have agreed on so far.</summary>
-internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer)
+/// <param name="isProtected">Whether TLS has been started; what was agreed before is in another object, which nobody looks at again.</param>
+internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer, bool isProtected)
 {
     private readonly MetaContextAnswers _contexts = new(writer);
 
     /// <summary>Whether the client asked for structured replies.</summary>
     public bool Structured { get; private set; }
+
+    /// <summary>Set when the client was told that TLS begins.</summary>
+    public bool TlsBegins { get; private set; }
+
+    /// <summary>Whether nothing may be answered before TLS ("FORCEDTLS mode").</summary>
+    public bool NeedsTls => !isProtected && host.Tls == NbdTlsMode.Require;
 
     /// <summary>Set when the handshake is over.</summary>
     public NbdSession? Session { get; private set; }
@@ -27,6 +35,12 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer)
         if (host.IsStopping)
         {
             writer.Error(option, NBD_REP_ERR_SHUTDOWN, "The server is stopping.");
+            return true;
+        }
+
+        if (NeedsTls && option != NBD_OPT_STARTTLS)
+        {
+            TlsRequired(option);
             return true;
         }
 
@@ -61,6 +75,12 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer)
         if (option == NBD_OPT_SET_META_CONTEXT)
         {
             _contexts.Clear();
+        }
+
+        if (NeedsTls && option is not (NBD_OPT_ABORT or NBD_OPT_STARTTLS))
+        {
+            TlsRequired(option);
+            return true;
         }
 
         switch (option)
@@ -115,15 +135,27 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer)
 
     private void StartTls(ReadOnlySpan<byte> payload)
     {
-        if (payload.IsEmpty)
-        {
-            writer.Error(NBD_OPT_STARTTLS, NBD_REP_ERR_POLICY, "TLS is not configured.");
-        }
-        else
+        if (!payload.IsEmpty)
         {
             writer.Error(NBD_OPT_STARTTLS, NBD_REP_ERR_INVALID, "STARTTLS has no payload.");
         }
+        else if (isProtected)
+        {
+            writer.Error(NBD_OPT_STARTTLS, NBD_REP_ERR_INVALID, "TLS has been started already.");
+        }
+        else if (host.Tls == NbdTlsMode.Off)
+        {
+            writer.Error(NBD_OPT_STARTTLS, NBD_REP_ERR_POLICY, "TLS is not configured for this way in.");
+        }
+        else
+        {
+            writer.Ack(NBD_OPT_STARTTLS);
+            TlsBegins = true;
+        }
     }
+
+    private void TlsRequired(uint option) =>
+        writer.Error(option, NBD_REP_ERR_TLS_REQD, "This server requires TLS; start it with STARTTLS first.");
 
     private void StructuredReply(ReadOnlySpan<byte> payload)
     {

@@ -22,6 +22,17 @@ public abstract class NbdTransport : IDisposable
     /// <param name="send">Milliseconds; 0 for no limit.</param>
     public abstract void SetTimeLimits(int receive, int send);
 
+    /// <summary>
+    /// Limits every wait so that it ends at that moment, until <see cref="SetTimeLimits"/>. To be said again before each receive and send, as
+    /// a transport may only take down how long that is from now.
+    /// </summary>
+    /// <param name="deadline">As <see cref="Environment.TickCount64"/>, in milliseconds.</param>
+    public virtual void SetDeadline(long deadline)
+    {
+        var left = (int)Math.Clamp(deadline - Environment.TickCount64, 1, int.MaxValue);
+        SetTimeLimits(left, left);
+    }
+
     /// <summary>Waits for bytes and takes as many as there are and fit.</summary>
     /// <param name="into">At least one byte long.</param>
     /// <param name="count">Bytes taken; 0 unless the result is <see cref="ReceiveResult.Data"/>.</param>

@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
 using System.Text;
 using static BlockMount.Nbd.NbdConstants;
@@ -20,20 +22,41 @@ internal sealed record Reply(bool IsSimple, ushort Flags, ushort Type, ulong Coo
 /// <summary>Says to a server exactly what a test wants said, right or wrong. Every wait has a deadline.</summary>
 internal sealed class RawClient : IDisposable
 {
-    private readonly Socket _socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+    private readonly Socket _socket;
+    private SslStream? _tls;
 
     public RawClient(string path)
+        : this(new UnixDomainSocketEndPoint(path))
     {
-        _socket.ReceiveTimeout = _socket.SendTimeout = 20_000;
-        _socket.Connect(new UnixDomainSocketEndPoint(path));
+    }
+
+    public RawClient(EndPoint server)
+    {
+        _socket = new Socket(server.AddressFamily, SocketType.Stream, ProtocolType.Unspecified) { ReceiveTimeout = 20_000, SendTimeout = 20_000 };
+        _socket.Connect(server);
     }
 
     public bool Structured { get; set; }
 
     public Socket Socket => _socket;
 
+    /// <summary>Shakes hands in TLS, after which everything goes through it, and through what is put below it.</summary>
+    public SslStream StartTls(SslClientAuthenticationOptions options, Func<Stream, Stream>? below = null)
+    {
+        var network = new NetworkStream(_socket);
+        var tls = new SslStream(below?.Invoke(network) ?? network);
+        tls.AuthenticateAsClient(options);
+        return _tls = tls;
+    }
+
     public void Send(ReadOnlySpan<byte> bytes)
     {
+        if (_tls is not null)
+        {
+            _tls.Write(bytes);
+            return;
+        }
+
         while (!bytes.IsEmpty)
         {
             bytes = bytes[_socket.Send(bytes)..];
@@ -45,7 +68,7 @@ internal sealed class RawClient : IDisposable
         var bytes = new byte[count];
         for (var at = 0; at < count;)
         {
-            var read = _socket.Receive(bytes.AsSpan(at));
+            var read = _tls?.Read(bytes.AsSpan(at)) ?? _socket.Receive(bytes.AsSpan(at));
             Assert.True(read > 0, $"the server closed after {at} of {count} bytes");
             at += read;
         }
@@ -58,7 +81,11 @@ internal sealed class RawClient : IDisposable
     {
         try
         {
-            return _socket.Receive(new byte[1]) == 0;
+            return (_tls?.Read(new byte[1]) ?? _socket.Receive(new byte[1])) == 0;
+        }
+        catch (IOException e) when (e.InnerException is SocketException { SocketErrorCode: SocketError.ConnectionReset })
+        {
+            return true;
         }
         catch (SocketException e) when (e.SocketErrorCode == SocketError.ConnectionReset)
         {

@@ -36,6 +36,7 @@ public static class NbdConstants
     public const uint NBD_REP_ERR_UNKNOWN = 0x80000006;
     public const uint NBD_REP_ERR_SHUTDOWN = 0x80000007;
     public const uint NBD_REP_ERR_TOO_BIG = 0x80000009;
+    public const uint NBD_REP_ERR_EXT_HEADER_REQD = 0x8000000a;
 
     // Information types of NBD_OPT_INFO and NBD_OPT_GO.
     public const ushort NBD_INFO_EXPORT = 0;
@@ -56,6 +57,7 @@ public static class NbdConstants
 
     // Requests.
     public const uint NBD_REQUEST_MAGIC = 0x25609513;
+    public const uint NBD_EXTENDED_REQUEST_MAGIC = 0x21e41c71;
     public const ushort NBD_CMD_READ = 0;
     public const ushort NBD_CMD_WRITE = 1;
     public const ushort NBD_CMD_DISC = 2;
@@ -69,15 +71,18 @@ public static class NbdConstants
     public const ushort NBD_CMD_FLAG_DF = 1 << 2;
     public const ushort NBD_CMD_FLAG_REQ_ONE = 1 << 3;
     public const ushort NBD_CMD_FLAG_FAST_ZERO = 1 << 4;
+    public const ushort NBD_CMD_FLAG_PAYLOAD_LEN = 1 << 5;
 
     // Replies.
     public const uint NBD_SIMPLE_REPLY_MAGIC = 0x67446698;
     public const uint NBD_STRUCTURED_REPLY_MAGIC = 0x668e33ef;
+    public const uint NBD_EXTENDED_REPLY_MAGIC = 0x6e8a278c;
     public const ushort NBD_REPLY_FLAG_DONE = 1 << 0;
     public const ushort NBD_REPLY_TYPE_NONE = 0;
     public const ushort NBD_REPLY_TYPE_OFFSET_DATA = 1;
     public const ushort NBD_REPLY_TYPE_OFFSET_HOLE = 2;
     public const ushort NBD_REPLY_TYPE_BLOCK_STATUS = 5;
+    public const ushort NBD_REPLY_TYPE_BLOCK_STATUS_EXT = 6;
     public const ushort NBD_REPLY_TYPE_ERROR = 0x8001;
 
     // Error values ("Error values").
@@ -87,6 +92,7 @@ public static class NbdConstants
     public const uint NBD_ENOMEM = 12;
     public const uint NBD_EINVAL = 22;
     public const uint NBD_ENOSPC = 28;
+    public const uint NBD_EOVERFLOW = 75;
     public const uint NBD_ESHUTDOWN = 108;
 
     // Bits of the base:allocation context.
@@ -95,8 +101,10 @@ public static class NbdConstants
 
     // Sizes in bytes.
     public const int RequestHeaderSize = 28;
+    public const int ExtendedRequestHeaderSize = 32;
     public const int SimpleReplySize = 16;
     public const int ChunkHeaderSize = 20;
+    public const int ExtendedChunkHeaderSize = 32;
     public const int OptionHeaderSize = 16;
     public const int ExportNamePadding = 124;
 
@@ -106,6 +114,8 @@ public static class NbdConstants
     /// <summary>The largest payload served, in bytes; advertised as the maximum block size.</summary>
     public const int MaxPayload = 32 << 20;
 
-    /// <summary>An announced payload up to this many bytes is read and refused; beyond it the connection is closed.</summary>
+    /// <summary>
+    /// A 28-byte WRITE request may announce this many bytes of payload, which are read and refused; beyond it the connection is closed.
+    /// </summary>
     public const int MaxConsumedPayload = 64 << 20;
 }

@@ -59,14 +59,14 @@ public sealed class NbdExport
         BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(Device.PreferredSize, Math.Max(512, Device.Alignment), MaxPayload)), MaxPayload);
 
     /// <summary>The transmission flags as they go over the wire.</summary>
-    /// <param name="structured">Structured replies were negotiated (the kernel's client never does).</param>
+    /// <param name="style">How replies are framed (for a kernel always <see cref="NbdReplyStyle.Simple"/>).</param>
     /// <param name="multiConnection">Several connections may be open at the same time.</param>
-    public ushort TransmissionFlags(bool structured, bool multiConnection = true)
+    public ushort TransmissionFlags(NbdReplyStyle style, bool multiConnection = true)
     {
         var flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_CACHE;
         flags |= Device.IsReadOnly ? NBD_FLAG_READ_ONLY : NBD_FLAG_SEND_WRITE_ZEROES;
         flags |= Trim && !Device.IsReadOnly ? NBD_FLAG_SEND_TRIM : 0;
-        flags |= structured ? NBD_FLAG_SEND_DF : 0;
+        flags |= style != NbdReplyStyle.Simple ? NBD_FLAG_SEND_DF : 0;
         flags |= multiConnection ? NBD_FLAG_CAN_MULTI_CONN : 0;
         return (ushort)flags;
     }

@@ -95,7 +95,7 @@ public sealed class NbdServer : IAsyncDisposable
     /// </summary>
     /// <returns>Completes when the connection is closed.</returns>
     public Task Serve(Socket connected, NbdExport export) =>
-        Start(new SocketTransport(connected), new NbdSession(export, Structured: false, NbdMetaContexts.None));
+        Start(new SocketTransport(connected), new NbdSession(export, NbdReplyStyle.Simple, NbdMetaContexts.None));
 
     /// <summary>
     /// Takes no more clients, lets what is under way finish and be answered, refuses the rest with ESHUTDOWN, and closes all connections.

@@ -64,7 +64,7 @@ public sealed class NegotiationTests : INegotiationHost
         Assert.Equal(NegotiationState.Done, state);
         Assert.Equal(18 + 10 + 124, _output.WrittenCount);
         Assert.Equal(_exports[0], negotiation.Session!.Export);
-        Assert.False(negotiation.Session.Structured);
+        Assert.Equal(NbdReplyStyle.Simple, negotiation.Session.Style);
     }
 
     [Fact]
@@ -72,7 +72,7 @@ public sealed class NegotiationTests : INegotiationHost
     {
         var (negotiation, state) = Talk(OptionBytes(NBD_OPT_EXPORT_NAME, "other"u8.ToArray()));
         Assert.Equal(NegotiationState.Done, state);
-        Assert.Equal([.. U64(4096), .. U16(negotiation.Session!.Export.TransmissionFlags(structured: false))], _output.WrittenSpan[18..].ToArray());
+        Assert.Equal([.. U64(4096), .. U16(negotiation.Session!.Export.TransmissionFlags(NbdReplyStyle.Simple))], _output.WrittenSpan[18..].ToArray());
     }
 
     [Theory]
@@ -115,6 +115,7 @@ public sealed class NegotiationTests : INegotiationHost
     [InlineData(NBD_OPT_LIST)]
     [InlineData(NBD_OPT_STRUCTURED_REPLY)]
     [InlineData(NBD_OPT_STARTTLS)]
+    [InlineData(NBD_OPT_EXTENDED_HEADERS)]
     public void An_option_that_has_no_payload_is_invalid_with_one(uint option)
     {
         Talk([.. OptionBytes(option, [1, 2, 3]), .. OptionBytes(option, new byte[70_000]), .. OptionBytes(77, [])]);
@@ -132,12 +133,55 @@ public sealed class NegotiationTests : INegotiationHost
     }
 
     [Fact]
-    public void Start_tls_is_against_the_policy_and_extended_headers_are_unsupported()
+    public void Start_tls_is_against_the_policy()
     {
-        Talk([.. OptionBytes(NBD_OPT_STARTTLS, []), .. OptionBytes(NBD_OPT_STARTTLS, []), .. OptionBytes(NBD_OPT_EXTENDED_HEADERS, [])]);
-        Assert.Equal(
-            [(NBD_OPT_STARTTLS, NBD_REP_ERR_POLICY), (NBD_OPT_STARTTLS, NBD_REP_ERR_POLICY), (NBD_OPT_EXTENDED_HEADERS, NBD_REP_ERR_UNSUP)],
-            Replies());
+        Talk([.. OptionBytes(NBD_OPT_STARTTLS, []), .. OptionBytes(NBD_OPT_STARTTLS, [])]);
+        Assert.Equal([(NBD_OPT_STARTTLS, NBD_REP_ERR_POLICY), (NBD_OPT_STARTTLS, NBD_REP_ERR_POLICY)], Replies());
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Extended_headers_may_be_asked_for_alone_after_structured_replies_and_twice(bool structuredFirst)
+    {
+        byte[] first = structuredFirst ? OptionBytes(NBD_OPT_STRUCTURED_REPLY, []) : OptionBytes(NBD_OPT_EXTENDED_HEADERS, []);
+        var (negotiation, state) = Talk([.. first, .. OptionBytes(NBD_OPT_EXTENDED_HEADERS, []), .. OptionBytes(NBD_OPT_GO, GoPayload("disk"))]);
+        Assert.Equal((NegotiationState.Done, NbdReplyStyle.Extended), (state, negotiation.Session!.Style));
+        Assert.All(Replies().Take(2), r => Assert.Equal(NBD_REP_ACK, r.Type));
+    }
+
+    [Fact]
+    public void Structured_replies_after_extended_headers_are_refused_and_change_nothing()
+    {
+        var (negotiation, _) = Talk(
+        [
+            .. OptionBytes(NBD_OPT_EXTENDED_HEADERS, []), .. OptionBytes(NBD_OPT_STRUCTURED_REPLY, []),
+            .. OptionBytes(NBD_OPT_STRUCTURED_REPLY, [1]), .. OptionBytes(NBD_OPT_GO, GoPayload("disk")),
+        ]);
+        Assert.Equal([NBD_REP_ACK, NBD_REP_ERR_EXT_HEADER_REQD, NBD_REP_ERR_INVALID], Replies().Take(3).Select(r => r.Type));
+        Assert.Equal(NbdReplyStyle.Extended, negotiation.Session!.Style);
+    }
+
+    [Fact]
+    public void Export_name_after_extended_headers_closes() => Assert.Equal(
+        NegotiationState.Closed, Talk([.. OptionBytes(NBD_OPT_EXTENDED_HEADERS, []), .. OptionBytes(NBD_OPT_EXPORT_NAME, "disk"u8.ToArray())]).State);
+
+    [Fact]
+    public void Extended_headers_refused_for_their_payload_are_not_in_use()
+    {
+        var (negotiation, state) = Talk([.. OptionBytes(NBD_OPT_EXTENDED_HEADERS, [0]), .. OptionBytes(NBD_OPT_EXPORT_NAME, "disk"u8.ToArray())]);
+        Assert.Equal((NegotiationState.Done, NbdReplyStyle.Simple), (state, negotiation.Session!.Style));
+    }
+
+    [Fact]
+    public void Contexts_can_be_selected_with_extended_headers_alone()
+    {
+        var (negotiation, _) = Talk(
+        [
+            .. OptionBytes(NBD_OPT_EXTENDED_HEADERS, []), .. OptionBytes(NBD_OPT_SET_META_CONTEXT, MetaPayload("disk", "base:allocation")),
+            .. OptionBytes(NBD_OPT_GO, GoPayload("disk")),
+        ]);
+        Assert.Equal(NbdMetaContexts.BaseAllocation, negotiation.Session!.Contexts);
     }
 
     public static TheoryData<string, byte[]> MalformedGo => new()
@@ -201,7 +245,7 @@ public sealed class NegotiationTests : INegotiationHost
         var replies = FullReplies();
         Assert.Equal(10, replies.Count);
         Assert.Equal(replies.Take(5).Select(r => (r.Type, r.Text)), replies.Skip(5).Select(r => (r.Type, r.Text)));
-        Assert.Equal([.. U16(NBD_INFO_EXPORT), .. U64(1 << 20), .. U16(_exports[0].TransmissionFlags(structured: false))], replies[0].Data);
+        Assert.Equal([.. U16(NBD_INFO_EXPORT), .. U64(1 << 20), .. U16(_exports[0].TransmissionFlags(NbdReplyStyle.Simple))], replies[0].Data);
         Assert.Equal([.. U16(NBD_INFO_BLOCK_SIZE), .. U32(512), .. U32(4096), .. U32(32 << 20)], replies[1].Data);
         Assert.Equal([.. U16(NBD_INFO_NAME), .. "disk"u8], replies[2].Data);
         Assert.Equal([.. U16(NBD_INFO_DESCRIPTION), .. "first"u8], replies[3].Data);
@@ -211,17 +255,17 @@ public sealed class NegotiationTests : INegotiationHost
     [Fact]
     public void Do_not_fragment_is_offered_only_with_structured_replies()
     {
-        Assert.Equal(0, _exports[0].TransmissionFlags(structured: false) & NBD_FLAG_SEND_DF);
+        Assert.Equal(0, _exports[0].TransmissionFlags(NbdReplyStyle.Simple) & NBD_FLAG_SEND_DF);
         Talk([.. OptionBytes(NBD_OPT_STRUCTURED_REPLY, []), .. OptionBytes(NBD_OPT_INFO, GoPayload("disk"))]);
         var flags = BinaryPrimitives.ReadUInt16BigEndian(FullReplies()[1].Data.AsSpan(10));
-        Assert.Equal(_exports[0].TransmissionFlags(structured: true), flags);
+        Assert.Equal(_exports[0].TransmissionFlags(NbdReplyStyle.Structured), flags);
         Assert.NotEqual(0, flags & NBD_FLAG_SEND_DF);
     }
 
     [Fact]
     public void A_read_only_export_says_so_and_offers_no_changes()
     {
-        var flags = _exports[1].TransmissionFlags(structured: true);
+        var flags = _exports[1].TransmissionFlags(NbdReplyStyle.Structured);
         Assert.Equal(NBD_FLAG_READ_ONLY, flags & (NBD_FLAG_READ_ONLY | NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES));
     }
 
@@ -332,7 +376,7 @@ public sealed class NegotiationTests : INegotiationHost
     {
         var (negotiation, _) = Talk(
             [.. OptionBytes(NBD_OPT_STRUCTURED_REPLY, []), .. OptionBytes(NBD_OPT_STRUCTURED_REPLY, []), .. OptionBytes(NBD_OPT_GO, GoPayload("disk"))]);
-        Assert.True(negotiation.Session!.Structured);
+        Assert.Equal(NbdReplyStyle.Structured, negotiation.Session!.Style);
     }
 
     [Fact]

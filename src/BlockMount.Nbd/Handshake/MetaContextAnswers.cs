@@ -27,20 +27,20 @@ internal sealed class MetaContextAnswers(OptionWriter writer)
 
     /// <param name="option">Which of the two.</param>
     /// <param name="payload">Whole.</param>
-    /// <param name="structured">Whether structured replies were negotiated; a selection is impossible without.</param>
+    /// <param name="style">What was negotiated so far; a selection is impossible with simple replies.</param>
     /// <param name="find">Looks an export up.</param>
     /// <param name="unknown">Answers that there is none of that name.</param>
     public void Answer(
-        uint option, ReadOnlySpan<byte> payload, bool structured, Func<string, NbdExport?> find, Action<uint, string> unknown)
+        uint option, ReadOnlySpan<byte> payload, NbdReplyStyle style, Func<string, NbdExport?> find, Action<uint, string> unknown)
     {
         var isSet = option == NBD_OPT_SET_META_CONTEXT;
         if (isSet)
         {
             // Even an attempt that fails takes the old selection away.
             Clear();
-            if (!structured)
+            if (style == NbdReplyStyle.Simple)
             {
-                writer.Error(option, NBD_REP_ERR_INVALID, "Contexts need structured replies first.");
+                writer.Error(option, NBD_REP_ERR_INVALID, "Contexts need structured replies or extended headers first.");
                 return;
             }
         }

@@ -184,6 +184,11 @@ internal sealed class Negotiation
             return Close("TLS is required");
         }
 
+        if (_answers.Style == NbdReplyStyle.Extended)
+        {
+            return Close("EXPORT_NAME after extended headers");
+        }
+
         if (!OptionReader.TryText(payload, out var name) || _answers.Find(name) is not { } export)
         {
             return Close("no export of the name asked for");
@@ -200,7 +205,7 @@ internal sealed class Negotiation
         }
 
         _answers.Choose(export, name);
-        _writer.ExportNameReply((ulong)export.Size, export.TransmissionFlags(_answers.Structured, _host.MultiConnection), _padding);
+        _writer.ExportNameReply((ulong)export.Size, export.TransmissionFlags(_answers.Style, _host.MultiConnection), _padding);
         return NegotiationState.Done;
     }
 

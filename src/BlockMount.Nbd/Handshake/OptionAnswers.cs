@@ -11,8 +11,8 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer, 
 {
     private readonly MetaContextAnswers _contexts = new(writer);
 
-    /// <summary>Whether the client asked for structured replies.</summary>
-    public bool Structured { get; private set; }
+    /// <summary>How replies will be framed, as far as the client has asked.</summary>
+    public NbdReplyStyle Style { get; private set; }
 
     /// <summary>Set when the client was told that TLS begins.</summary>
     public bool TlsBegins { get; private set; }
@@ -58,8 +58,11 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer, 
             case NBD_OPT_STRUCTURED_REPLY:
                 StructuredReply(payload);
                 break;
+            case NBD_OPT_EXTENDED_HEADERS:
+                ExtendedHeaders(payload);
+                break;
             case NBD_OPT_LIST_META_CONTEXT or NBD_OPT_SET_META_CONTEXT:
-                _contexts.Answer(option, payload, Structured, Find, Unknown);
+                _contexts.Answer(option, payload, Style, Find, Unknown);
                 break;
             default:
                 writer.Error(option, NBD_REP_ERR_UNSUP, $"Option {option} is not supported.");
@@ -88,7 +91,7 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer, 
             case NBD_OPT_ABORT:
                 writer.Ack(option);
                 return false;
-            case NBD_OPT_LIST or NBD_OPT_STARTTLS or NBD_OPT_STRUCTURED_REPLY:
+            case NBD_OPT_LIST or NBD_OPT_STARTTLS or NBD_OPT_STRUCTURED_REPLY or NBD_OPT_EXTENDED_HEADERS:
                 writer.Error(option, NBD_REP_ERR_INVALID, $"Option {option} has no payload.");
                 return true;
             case NBD_OPT_INFO or NBD_OPT_GO or NBD_OPT_LIST_META_CONTEXT or NBD_OPT_SET_META_CONTEXT:
@@ -115,7 +118,7 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer, 
     }
 
     public void Choose(NbdExport export, string name) =>
-        Session = new NbdSession(export, Structured, Structured ? _contexts.SelectedFor(name) : NbdMetaContexts.None);
+        Session = new NbdSession(export, Style, _contexts.SelectedFor(name));
 
     private void List(ReadOnlySpan<byte> payload)
     {
@@ -165,8 +168,27 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer, 
             return;
         }
 
-        Structured = true;
+        if (Style == NbdReplyStyle.Extended)
+        {
+            // Going back is not among what a client may do: its requests would be of one style and the replies of another.
+            writer.Error(NBD_OPT_STRUCTURED_REPLY, NBD_REP_ERR_EXT_HEADER_REQD, "Extended headers are in use.");
+            return;
+        }
+
+        Style = NbdReplyStyle.Structured;
         writer.Ack(NBD_OPT_STRUCTURED_REPLY);
+    }
+
+    private void ExtendedHeaders(ReadOnlySpan<byte> payload)
+    {
+        if (!payload.IsEmpty)
+        {
+            writer.Error(NBD_OPT_EXTENDED_HEADERS, NBD_REP_ERR_INVALID, "EXTENDED_HEADERS has no payload.");
+            return;
+        }
+
+        Style = NbdReplyStyle.Extended;
+        writer.Ack(NBD_OPT_EXTENDED_HEADERS);
     }
 
     private void InfoOrGo(uint option, ReadOnlySpan<byte> payload)
@@ -197,7 +219,7 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer, 
             return;
         }
 
-        writer.InfoExport(option, (ulong)export.Size, export.TransmissionFlags(Structured, host.MultiConnection));
+        writer.InfoExport(option, (ulong)export.Size, export.TransmissionFlags(Style, host.MultiConnection));
 
         // Sent without being asked: the device enforces its alignment and payloads have a limit.
         writer.InfoBlockSize(option, export.MinimumBlockSize, export.PreferredBlockSize, MaxPayload);

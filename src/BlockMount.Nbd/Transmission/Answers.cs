@@ -15,15 +15,15 @@ internal sealed class Answers(NbdSession session, ILogger log)
 
     public void Success(ReplyBuffer replies, in RequestHeader request)
     {
-        var reply = replies.ReserveSpan(ChunkHeaderSize);
-        replies.Commit(ReplyWriter.Success(reply, session.Structured, request));
+        var reply = replies.ReserveSpan(ExtendedChunkHeaderSize);
+        replies.Commit(ReplyWriter.Success(reply, session.Style, request));
     }
 
     /// <summary>Refuses a request that the client had no right to make; not logged, a client could fill the disk with it.</summary>
     public void Refusal(ReplyBuffer replies, in RequestHeader request, uint error, string sentence)
     {
         var reply = replies.ReserveSpan(ReplyWriter.MaxErrorSize);
-        replies.Commit(ReplyWriter.Error(reply, session.Structured, request.Cookie, error, sentence));
+        replies.Commit(ReplyWriter.Error(reply, session.Style, request, error, sentence));
     }
 
     /// <summary>Answers for a device that failed. Kernels turn every value into EIO, so the reason is also logged here.</summary>
@@ -45,10 +45,10 @@ internal sealed class Answers(NbdSession session, ILogger log)
         Refusal(replies, request, NbdErrors.ToErrno(error, isWrite), error.Message);
     }
 
-    public static void Status(ReplyBuffer replies, in RequestHeader request, BlockStatus status)
+    public void Status(ReplyBuffer replies, in RequestHeader request, BlockStatus status)
     {
-        var size = status.ReplySize;
-        status.Write(replies.ReserveSpan(size), request.Cookie);
+        var size = status.ReplySize(session.Style);
+        status.Write(replies.ReserveSpan(size), session.Style, request);
         replies.Commit(size);
     }
 

@@ -12,7 +12,7 @@ namespace BlockMount.Nbd.Transmission;
 /// in flight until its reply is sent, so a client that reads nothing stops the receiving thread in <see cref="WaitForRoom"/>.
 /// </remarks>
 internal sealed class PendingReplies(
-    SocketWriter writer, PinnedBufferPool pool, Answers answers, bool structured, int maxRequests, long maxBytes)
+    SocketWriter writer, PinnedBufferPool pool, Answers answers, NbdReplyStyle style, int maxRequests, long maxBytes)
 {
     /// <summary>Data up to this many bytes is copied to leave with other replies; more is sent from where it lies.</summary>
     private const int MostCopied = 16 << 10;
@@ -162,12 +162,12 @@ internal sealed class PendingReplies(
         }
         else if (state.Status is { } status)
         {
-            Answers.Status(replies, request, status);
+            answers.Status(replies, request, status);
         }
         else if (state.Reply is { } buffer)
         {
             var slot = buffer.Span(state.ReplyOffset, state.ReplySize);
-            ReplyWriter.ReadHeader(slot, structured, request);
+            ReplyWriter.ReadHeader(slot, style, request);
             Send(slot, replies);
         }
         else

@@ -14,7 +14,7 @@ internal sealed class RequestExecutor(
     NbdSession session, ReplyBuffer replies, PendingReplies pending, Answers answers, PinnedBufferPool pool)
 {
     private readonly BlockDevice _device = session.Export.Device;
-    private readonly int _readHeaderSize = ReplyWriter.ReadHeaderSize(session.Structured);
+    private readonly int _readHeaderSize = ReplyWriter.ReadHeaderSize(session.Style);
     private BlockStatus? _status;
 
     /// <summary>Carries out a request that has no payload.</summary>
@@ -104,7 +104,7 @@ internal sealed class RequestExecutor(
             return;
         }
 
-        ReplyWriter.ReadHeader(slot.Span, session.Structured, request);
+        ReplyWriter.ReadHeader(slot.Span, session.Style, request);
         replies.Commit(size);
     }
 
@@ -130,7 +130,7 @@ internal sealed class RequestExecutor(
         else if (status is not null && operation.IsCompletedSuccessfully)
         {
             operation.GetAwaiter().GetResult();
-            Answers.Status(replies, request, status);
+            answers.Status(replies, request, status);
             _status = status;
         }
         else
@@ -158,16 +158,16 @@ internal sealed class RequestExecutor(
                 replies.Flush();
                 return _device.FlushAsync();
             case NBD_CMD_TRIM:
-                return _device.TrimAsync(offset, request.Length, Options(request));
+                return _device.TrimAsync(offset, (long)request.Length, Options(request));
             case NBD_CMD_WRITE_ZEROES:
-                return _device.ZeroAsync(offset, request.Length, Options(request));
+                return _device.ZeroAsync(offset, (long)request.Length, Options(request));
             case NBD_CMD_CACHE:
-                return CacheAsync(offset, Math.Min(request.Length, MaxPayload));
+                return CacheAsync(offset, (long)Math.Min(request.Length, MaxPayload));
             default:
                 status = _status ?? new BlockStatus();
                 _status = null;
                 return status.CollectAsync(
-                    _device, session.Contexts, offset, request.Length, (request.Flags & NBD_CMD_FLAG_REQ_ONE) != 0);
+                    _device, session.Contexts, offset, (long)request.Length, (request.Flags & NBD_CMD_FLAG_REQ_ONE) != 0);
         }
     }
 

@@ -19,6 +19,8 @@ internal sealed class RequestLoop : IDisposable
     private readonly RequestRules _rules;
     private readonly Answers _answers;
     private readonly RequestExecutor _executor;
+    private readonly NbdReplyStyle _style;
+    private readonly int _headerSize;
     private long _requests;
     private volatile bool _stopping;
 
@@ -27,11 +29,13 @@ internal sealed class RequestLoop : IDisposable
     {
         _input = input;
         _pool = pool;
+        _style = session.Style;
+        _headerSize = RequestHeader.Size(_style);
         _rules = new RequestRules(session);
         _answers = new Answers(session, log);
         _replies = new ReplyBuffer(writer, pool);
         _pending = new PendingReplies(
-            writer, pool, _answers, session.Structured, options.MaxRequestsInFlight, options.MaxBytesInFlight);
+            writer, pool, _answers, session.Style, options.MaxRequestsInFlight, options.MaxBytesInFlight);
         _executor = new RequestExecutor(session, _replies, _pending, _answers, pool);
     }
 
@@ -97,28 +101,29 @@ internal sealed class RequestLoop : IDisposable
     /// <param name="needed">Bytes that the incomplete request behind them has in all, as far as is known.</param>
     private bool ExecuteReceived(out int needed)
     {
-        needed = RequestHeaderSize;
-        while (_input.Unread.Length >= RequestHeaderSize)
+        needed = _headerSize;
+        while (_input.Unread.Length >= _headerSize)
         {
-            if (!RequestHeader.TryParse(_input.Unread, out var request))
+            if (!RequestHeader.TryParse(_input.Unread, _style, out var request))
             {
                 return End("a request does not start with the request magic");
             }
 
-            if (request.Type == NBD_CMD_WRITE)
+            if (request.Type == NBD_CMD_DISC)
             {
-                if (!TryWrite(request, out needed))
+                return false;
+            }
+
+            if (request.HasPayload(_style))
+            {
+                if (!TryWithPayload(request, out needed))
                 {
                     return needed > 0;
                 }
             }
-            else if (request.Type == NBD_CMD_DISC)
-            {
-                return false;
-            }
             else
             {
-                _input.Consume(RequestHeaderSize);
+                _input.Consume(_headerSize);
                 Execute(request);
             }
 
@@ -128,20 +133,22 @@ internal sealed class RequestLoop : IDisposable
         return true;
     }
 
-    /// <summary>Executes a WRITE when all of it is here or can be received straight to where it goes.</summary>
+    /// <summary>Executes a request with a payload when all of it is here or can be received straight to where it goes.</summary>
     /// <param name="request">Its payload follows the header.</param>
     /// <param name="needed">When false: the bytes the whole request has, or 0 when the phase is over.</param>
-    private bool TryWrite(in RequestHeader request, out int needed)
+    private bool TryWithPayload(in RequestHeader request, out int needed)
     {
         needed = 0;
-        if (request.Length > MaxConsumedPayload)
+
+        // Clients with extended headers know the limit and are held to it, others have long sent more and are told so.
+        if (request.Length > (ulong)(_style == NbdReplyStyle.Extended ? MaxPayload : MaxConsumedPayload))
         {
-            return End($"a write announces {request.Length} bytes");
+            return End($"a request announces {request.Length} bytes of payload");
         }
 
         var length = (int)request.Length;
         var error = Check(request, out var reason);
-        var isHere = _input.Unread.Length >= RequestHeaderSize + length;
+        var isHere = _input.Unread.Length >= _headerSize + length;
         if (error != NBD_SUCCESS)
         {
             return Refuse(request, isHere, error, reason);
@@ -150,15 +157,15 @@ internal sealed class RequestLoop : IDisposable
         if (isHere)
         {
             _pending.WaitForRoom(length, _replies);
-            var payload = _input.Peek(RequestHeaderSize, length);
+            var payload = _input.Peek(_headerSize, length);
             _executor.Write(request, payload, _input.Buffer, isShared: true);
-            _input.Consume(RequestHeaderSize + length);
+            _input.Consume(_headerSize + length);
             return true;
         }
 
-        if (ReceiveBuffer.Fits(RequestHeaderSize + length))
+        if (ReceiveBuffer.Fits(_headerSize + length))
         {
-            needed = RequestHeaderSize + length;
+            needed = _headerSize + length;
             return false;
         }
 
@@ -173,7 +180,7 @@ internal sealed class RequestLoop : IDisposable
             _replies.Flush();
         }
 
-        _input.Consume(RequestHeaderSize);
+        _input.Consume(_headerSize);
         if (_input.Skip((int)request.Length) is var result and not ReceiveResult.Data)
         {
             return CutOff(result);
@@ -188,7 +195,7 @@ internal sealed class RequestLoop : IDisposable
     {
         _pending.WaitForRoom(length, _replies);
         _replies.Flush();
-        _input.Consume(RequestHeaderSize);
+        _input.Consume(_headerSize);
         var buffer = _pool.Rent(length);
         if (_input.Read(buffer.Span(0, length)) is var result and not ReceiveResult.Data)
         {

@@ -8,14 +8,15 @@ namespace BlockMount.Nbd.Transmission;
 internal sealed class RequestRules
 {
     private readonly NbdExport _export;
-    private readonly bool _structured, _hasContexts, _isReadOnly;
+    private readonly NbdReplyStyle _style;
+    private readonly bool _hasContexts, _isReadOnly;
     private readonly ulong _size;
     private readonly ulong _alignmentMask;
 
     public RequestRules(NbdSession session)
     {
         _export = session.Export;
-        _structured = session.Structured;
+        _style = session.Style;
         _hasContexts = session.Contexts != NbdMetaContexts.None;
         _isReadOnly = _export.Device.IsReadOnly;
         _size = (ulong)_export.Size;
@@ -26,11 +27,16 @@ internal sealed class RequestRules
     public uint Check(in RequestHeader request, out string reason)
     {
         reason = "";
+        if ((request.Flags & NBD_CMD_FLAG_PAYLOAD_LEN) != 0 && !(_style == NbdReplyStyle.Extended && request.Type == NBD_CMD_WRITE))
+        {
+            return Refuse(NBD_EINVAL, $"Command {request.Type} of this export takes no payload.", ref reason);
+        }
+
         return request.Type switch
         {
             NBD_CMD_READ => CheckRead(request, ref reason),
-            NBD_CMD_WRITE => CheckWrite(request, 0, NBD_ENOSPC, MaxPayload, ref reason),
-            NBD_CMD_WRITE_ZEROES => CheckWrite(request, NBD_CMD_FLAG_NO_HOLE, NBD_ENOSPC, uint.MaxValue, ref reason),
+            NBD_CMD_WRITE => CheckWrite(request, NBD_CMD_FLAG_PAYLOAD_LEN, NBD_ENOSPC, MaxPayload, ref reason),
+            NBD_CMD_WRITE_ZEROES => CheckWrite(request, NBD_CMD_FLAG_NO_HOLE, NBD_ENOSPC, ulong.MaxValue, ref reason),
             NBD_CMD_TRIM => CheckTrim(request, ref reason),
             NBD_CMD_FLUSH => CheckFlush(request, ref reason),
             NBD_CMD_CACHE => CheckFlags(request, 0, ref reason) ?? CheckRange(request, NBD_EINVAL, ref reason),
@@ -41,12 +47,16 @@ internal sealed class RequestRules
 
     private uint CheckRead(in RequestHeader request, ref string reason)
     {
-        var allowed = _structured ? NBD_CMD_FLAG_DF : (ushort)0;
-        return CheckFlags(request, allowed, ref reason)
-            ?? (request.Length > MaxPayload ? TooLong(request, ref reason) : CheckRange(request, NBD_EINVAL, ref reason));
+        var hasChunks = _style != NbdReplyStyle.Simple;
+        var error = CheckFlags(request, hasChunks ? NBD_CMD_FLAG_DF : (ushort)0, ref reason) ?? CheckRange(request, NBD_EINVAL, ref reason);
+
+        // EOVERFLOW tells that a smaller request would do; it came with replies in chunks, and clients without them may not know it.
+        return error == NBD_SUCCESS && request.Length > MaxPayload
+            ? TooLong(request, hasChunks ? NBD_EOVERFLOW : NBD_EINVAL, ref reason)
+            : error;
     }
 
-    private uint CheckWrite(in RequestHeader request, ushort allowedFlags, uint pastEnd, uint longest, ref string reason)
+    private uint CheckWrite(in RequestHeader request, ushort allowedFlags, uint pastEnd, ulong longest, ref string reason)
     {
         if (_isReadOnly)
         {
@@ -59,11 +69,11 @@ internal sealed class RequestRules
         }
 
         return CheckFlags(request, allowedFlags, ref reason)
-            ?? (request.Length > longest ? TooLong(request, ref reason) : CheckRange(request, pastEnd, ref reason));
+            ?? (request.Length > longest ? TooLong(request, NBD_EINVAL, ref reason) : CheckRange(request, pastEnd, ref reason));
     }
 
     private uint CheckTrim(in RequestHeader request, ref string reason) => _export.Trim || _isReadOnly
-        ? CheckWrite(request, 0, NBD_EINVAL, uint.MaxValue, ref reason)
+        ? CheckWrite(request, 0, NBD_EINVAL, ulong.MaxValue, ref reason)
         : Refuse(NBD_EINVAL, "The export does not offer TRIM.", ref reason);
 
     private uint CheckFlush(in RequestHeader request, ref string reason) => _export.WriteRefusal is { } refusal
@@ -117,8 +127,8 @@ internal sealed class RequestRules
     private uint PastEnd(in RequestHeader request, uint error, ref string reason) =>
         Refuse(error, $"{request.Length} bytes at offset {request.Offset} reach past the end at {_size}.", ref reason);
 
-    private static uint TooLong(in RequestHeader request, ref string reason) =>
-        Refuse(NBD_EINVAL, $"{request.Length} bytes are more than the {MaxPayload} of one request.", ref reason);
+    private static uint TooLong(in RequestHeader request, uint error, ref string reason) =>
+        Refuse(error, $"{request.Length} bytes are more than the {MaxPayload} of one request.", ref reason);
 
     private static uint Refuse(uint error, string why, ref string reason)
     {

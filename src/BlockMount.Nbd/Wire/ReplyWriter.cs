@@ -4,64 +4,86 @@ using static BlockMount.Nbd.NbdConstants;
 
 namespace BlockMount.Nbd.Wire;
 
-/// <summary>Formats replies ("Simple reply message", "Structured reply chunk message"); every method returns the bytes written.</summary>
+/// <summary>
+/// Formats replies ("Simple reply message", "Structured reply chunk message", "Extended reply chunk message"); every method returns the
+/// bytes written.
+/// </summary>
 internal static class ReplyWriter
 {
     /// <summary>Room that any reply without data needs, in bytes.</summary>
-    public const int MaxErrorSize = ChunkHeaderSize + 6 + MaxStringLength;
+    public const int MaxErrorSize = ExtendedChunkHeaderSize + 6 + MaxStringLength;
+
+    /// <summary>Bytes of the header of a chunk; not for simple replies, which have none.</summary>
+    public static int HeaderSize(NbdReplyStyle style) => style == NbdReplyStyle.Extended ? ExtendedChunkHeaderSize : ChunkHeaderSize;
 
     /// <summary>Bytes in front of the data of a READ reply.</summary>
-    public static int ReadHeaderSize(bool structured) => structured ? ChunkHeaderSize + 8 : SimpleReplySize;
+    public static int ReadHeaderSize(NbdReplyStyle style) => style == NbdReplyStyle.Simple ? SimpleReplySize : HeaderSize(style) + 8;
 
-    public static int Simple(Span<byte> to, ulong cookie, uint error)
+    public static int ChunkHeader(Span<byte> to, NbdReplyStyle style, in RequestHeader request, ushort flags, ushort type, uint length)
+    {
+        BinaryPrimitives.WriteUInt16BigEndian(to[4..], flags);
+        BinaryPrimitives.WriteUInt16BigEndian(to[6..], type);
+        BinaryPrimitives.WriteUInt64BigEndian(to[8..], request.Cookie);
+        if (style == NbdReplyStyle.Extended)
+        {
+            BinaryPrimitives.WriteUInt32BigEndian(to, NBD_EXTENDED_REPLY_MAGIC);
+
+            // The request's own offset, whatever part of it the chunk is about.
+            BinaryPrimitives.WriteUInt64BigEndian(to[16..], request.Offset);
+            BinaryPrimitives.WriteUInt64BigEndian(to[24..], length);
+            return ExtendedChunkHeaderSize;
+        }
+
+        BinaryPrimitives.WriteUInt32BigEndian(to, NBD_STRUCTURED_REPLY_MAGIC);
+        BinaryPrimitives.WriteUInt32BigEndian(to[16..], length);
+        return ChunkHeaderSize;
+    }
+
+    /// <summary>What stands in front of the data of a successful READ of 1 byte to <see cref="MaxPayload"/>.</summary>
+    public static int ReadHeader(Span<byte> to, NbdReplyStyle style, in RequestHeader request)
+    {
+        if (style == NbdReplyStyle.Simple)
+        {
+            return Simple(to, request.Cookie, NBD_SUCCESS);
+        }
+
+        var header = ChunkHeader(to, style, request, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_OFFSET_DATA, (uint)request.Length + 8);
+        BinaryPrimitives.WriteUInt64BigEndian(to[header..], request.Offset);
+        return header + 8;
+    }
+
+    /// <summary>
+    /// A success without data. Under structured replies a READ must not be answered by a simple one, under extended headers nothing may.
+    /// </summary>
+    public static int Success(Span<byte> to, NbdReplyStyle style, in RequestHeader request)
+    {
+        var isSimple = style == NbdReplyStyle.Simple || (style == NbdReplyStyle.Structured && request.Type != NBD_CMD_READ);
+        return isSimple
+            ? Simple(to, request.Cookie, NBD_SUCCESS)
+            : ChunkHeader(to, style, request, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_NONE, 0);
+    }
+
+    /// <summary>An error; in a chunk with <paramref name="sentence"/>, cut to the 4096 bytes a string may have.</summary>
+    public static int Error(Span<byte> to, NbdReplyStyle style, in RequestHeader request, uint error, string sentence)
+    {
+        if (style == NbdReplyStyle.Simple)
+        {
+            return Simple(to, request.Cookie, error);
+        }
+
+        var payload = to[HeaderSize(style)..];
+        Encoder encoder = Encoding.UTF8.GetEncoder();
+        encoder.Convert(sentence, payload.Slice(6, MaxStringLength), flush: true, out _, out var text, out _);
+        BinaryPrimitives.WriteUInt32BigEndian(payload, error);
+        BinaryPrimitives.WriteUInt16BigEndian(payload[4..], (ushort)text);
+        return ChunkHeader(to, style, request, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_ERROR, (uint)text + 6) + 6 + text;
+    }
+
+    private static int Simple(Span<byte> to, ulong cookie, uint error)
     {
         BinaryPrimitives.WriteUInt32BigEndian(to, NBD_SIMPLE_REPLY_MAGIC);
         BinaryPrimitives.WriteUInt32BigEndian(to[4..], error);
         BinaryPrimitives.WriteUInt64BigEndian(to[8..], cookie);
         return SimpleReplySize;
-    }
-
-    public static int ChunkHeader(Span<byte> to, ulong cookie, ushort flags, ushort type, uint length)
-    {
-        BinaryPrimitives.WriteUInt32BigEndian(to, NBD_STRUCTURED_REPLY_MAGIC);
-        BinaryPrimitives.WriteUInt16BigEndian(to[4..], flags);
-        BinaryPrimitives.WriteUInt16BigEndian(to[6..], type);
-        BinaryPrimitives.WriteUInt64BigEndian(to[8..], cookie);
-        BinaryPrimitives.WriteUInt32BigEndian(to[16..], length);
-        return ChunkHeaderSize;
-    }
-
-    /// <summary>What stands in front of the data of a successful READ of at least 1 byte.</summary>
-    public static int ReadHeader(Span<byte> to, bool structured, in RequestHeader request)
-    {
-        if (!structured)
-        {
-            return Simple(to, request.Cookie, NBD_SUCCESS);
-        }
-
-        ChunkHeader(to, request.Cookie, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_OFFSET_DATA, request.Length + 8);
-        BinaryPrimitives.WriteUInt64BigEndian(to[ChunkHeaderSize..], request.Offset);
-        return ChunkHeaderSize + 8;
-    }
-
-    /// <summary>A success without data. A READ under structured replies must not be answered by a simple one.</summary>
-    public static int Success(Span<byte> to, bool structured, in RequestHeader request) => structured && request.Type == NBD_CMD_READ
-        ? ChunkHeader(to, request.Cookie, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_NONE, 0)
-        : Simple(to, request.Cookie, NBD_SUCCESS);
-
-    /// <summary>An error; under structured replies with <paramref name="sentence"/>, cut to the 4096 bytes a string may have.</summary>
-    public static int Error(Span<byte> to, bool structured, ulong cookie, uint error, string sentence)
-    {
-        if (!structured)
-        {
-            return Simple(to, cookie, error);
-        }
-
-        Encoder encoder = Encoding.UTF8.GetEncoder();
-        encoder.Convert(sentence, to.Slice(ChunkHeaderSize + 6, MaxStringLength), flush: true, out _, out var text, out _);
-        ChunkHeader(to, cookie, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_ERROR, (uint)text + 6);
-        BinaryPrimitives.WriteUInt32BigEndian(to[ChunkHeaderSize..], error);
-        BinaryPrimitives.WriteUInt16BigEndian(to[(ChunkHeaderSize + 4)..], (ushort)text);
-        return ChunkHeaderSize + 6 + text;
     }
 }

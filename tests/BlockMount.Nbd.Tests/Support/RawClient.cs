@@ -15,8 +15,13 @@ internal sealed record OptionReply(uint Option, uint Type, byte[] Data)
 /// <param name="Error">0, or the error value of the reply or chunk.</param>
 internal sealed record Reply(bool IsSimple, ushort Flags, ushort Type, ulong Cookie, uint Error, byte[] Data)
 {
-    /// <summary>The text of a structured error.</summary>
-    public string Text => Encoding.UTF8.GetString(Data.AsSpan(6));
+    /// <summary>The request's offset as an extended chunk repeats it.</summary>
+    public ulong? RequestOffset { get; init; }
+
+    public bool IsLast => IsSimple || Flags == NBD_REPLY_FLAG_DONE;
+
+    /// <summary>The text of an error chunk.</summary>
+    public string Text => Encoding.UTF8.GetString(Data.AsSpan(6, BinaryPrimitives.ReadUInt16BigEndian(Data.AsSpan(4))));
 }
 
 /// <summary>Says to a server exactly what a test wants said, right or wrong. Every wait has a deadline.</summary>
@@ -36,7 +41,10 @@ internal sealed class RawClient : IDisposable
         _socket.Connect(server);
     }
 
-    public bool Structured { get; set; }
+    /// <summary>How requests are sent, and replies expected.</summary>
+    public NbdReplyStyle Style { get; set; }
+
+    public bool Structured => Style != NbdReplyStyle.Simple;
 
     public Socket Socket => _socket;
 
@@ -131,8 +139,14 @@ internal sealed class RawClient : IDisposable
         return replies;
     }
 
-    public void Request(ushort type, ulong offset, uint length, ushort flags = 0, ulong cookie = 1, byte[]? payload = null) =>
-        Send([.. RequestBytes(type, offset, length, flags, cookie), .. payload ?? []]);
+    /// <summary>One request; with extended headers a payload is flagged as the protocol asks.</summary>
+    public void Request(ushort type, ulong offset, ulong length, ushort flags = 0, ulong cookie = 1, byte[]? payload = null)
+    {
+        var header = Style == NbdReplyStyle.Extended
+            ? ExtendedRequestBytes(type, offset, length, (ushort)(flags | (payload is null ? 0 : NBD_CMD_FLAG_PAYLOAD_LEN)), cookie)
+            : RequestBytes(type, offset, checked((uint)length), flags, cookie);
+        Send([.. header, .. payload ?? []]);
+    }
 
     /// <summary>One reply. <paramref name="readLength"/> is the data a simple reply carries, which it does not say itself.</summary>
     public Reply Reply(int readLength = 0) => Reply(_ => readLength);
@@ -149,17 +163,22 @@ internal sealed class RawClient : IDisposable
             return new Reply(true, 0, 0, cookie, error, error == 0 && !Structured ? Receive(readLength(cookie)) : []);
         }
 
-        Assert.Equal(NBD_STRUCTURED_REPLY_MAGIC, magic);
-        var header = Receive(16);
+        var isExtended = Style == NbdReplyStyle.Extended;
+        Assert.Equal(isExtended ? NBD_EXTENDED_REPLY_MAGIC : NBD_STRUCTURED_REPLY_MAGIC, magic);
+        var header = Receive(isExtended ? 28 : 16);
         var type = BinaryPrimitives.ReadUInt16BigEndian(header.AsSpan(2));
-        var data = Receive((int)BinaryPrimitives.ReadUInt32BigEndian(header.AsSpan(12)));
+        var data = Receive(
+            isExtended ? checked((int)BinaryPrimitives.ReadUInt64BigEndian(header.AsSpan(20))) : (int)BinaryPrimitives.ReadUInt32BigEndian(header.AsSpan(12)));
         return new Reply(
             false, BinaryPrimitives.ReadUInt16BigEndian(header), type, BinaryPrimitives.ReadUInt64BigEndian(header.AsSpan(4)),
-            type == NBD_REPLY_TYPE_ERROR ? BinaryPrimitives.ReadUInt32BigEndian(data) : 0, data);
+            type >= NBD_REPLY_TYPE_ERROR ? BinaryPrimitives.ReadUInt32BigEndian(data) : 0, data)
+        {
+            RequestOffset = isExtended ? BinaryPrimitives.ReadUInt64BigEndian(header.AsSpan(12)) : null,
+        };
     }
 
     /// <summary>One request and the error value of its reply.</summary>
-    public uint Error(ushort type, ulong offset, uint length, ushort flags = 0, byte[]? payload = null)
+    public uint Error(ushort type, ulong offset, ulong length, ushort flags = 0, byte[]? payload = null)
     {
         Request(type, offset, length, flags, payload: payload);
         return Reply(type == NBD_CMD_READ ? (int)length : 0).Error;
@@ -206,6 +225,20 @@ internal sealed class RawClient : IDisposable
         return (BinaryPrimitives.ReadUInt32BigEndian(reply.Data), extents);
     }
 
+    /// <summary>The extents of a BLOCK_STATUS_EXT chunk.</summary>
+    public static (uint Context, List<(ulong Length, ulong State)> Extents) ExtendedExtents(Reply reply)
+    {
+        Assert.Equal(NBD_REPLY_TYPE_BLOCK_STATUS_EXT, reply.Type);
+        Assert.Equal(8 + (16 * BinaryPrimitives.ReadUInt32BigEndian(reply.Data.AsSpan(4))), (uint)reply.Data.Length);
+        var extents = new List<(ulong, ulong)>();
+        for (var at = 8; at < reply.Data.Length; at += 16)
+        {
+            extents.Add((BinaryPrimitives.ReadUInt64BigEndian(reply.Data.AsSpan(at)), BinaryPrimitives.ReadUInt64BigEndian(reply.Data.AsSpan(at + 8))));
+        }
+
+        return (BinaryPrimitives.ReadUInt32BigEndian(reply.Data), extents);
+    }
+
     public void Dispose() => _socket.Dispose();
 
     public static byte[] OptionBytes(uint option, byte[] payload) => OptionBytes(option, (uint)payload.Length, payload);
@@ -221,6 +254,9 @@ internal sealed class RawClient : IDisposable
 
     public static byte[] RequestBytes(ushort type, ulong offset, uint length, ushort flags = 0, ulong cookie = 1) =>
         [.. U32(NBD_REQUEST_MAGIC), .. U16(flags), .. U16(type), .. U64(cookie), .. U64(offset), .. U32(length)];
+
+    public static byte[] ExtendedRequestBytes(ushort type, ulong offset, ulong length, ushort flags = 0, ulong cookie = 1) =>
+        [.. U32(NBD_EXTENDED_REQUEST_MAGIC), .. U16(flags), .. U16(type), .. U64(cookie), .. U64(offset), .. U64(length)];
 
     public static byte[] Text(string text) => [.. U32((uint)Encoding.UTF8.GetByteCount(text)), .. Encoding.UTF8.GetBytes(text)];
 

@@ -35,13 +35,17 @@ internal sealed class TestServer : IAsyncDisposable
     public RawClient Connect() => new(Path);
 
     /// <summary>A connection past the handshake.</summary>
-    public RawClient Go(bool structured = true, string name = "disk", params string[] contexts)
+    public RawClient Go(bool structured = true, string name = "disk", params string[] contexts) =>
+        Go(structured ? NbdReplyStyle.Structured : NbdReplyStyle.Simple, name, contexts);
+
+    /// <summary>As above, with any style.</summary>
+    public RawClient Go(NbdReplyStyle style, string name = "disk", params string[] contexts)
     {
         var client = Connect();
         client.Handshake();
-        if (structured)
+        if (style != NbdReplyStyle.Simple)
         {
-            client.Option(NbdConstants.NBD_OPT_STRUCTURED_REPLY);
+            client.Option(style == NbdReplyStyle.Extended ? NbdConstants.NBD_OPT_EXTENDED_HEADERS : NbdConstants.NBD_OPT_STRUCTURED_REPLY);
             Assert.Equal(NbdConstants.NBD_REP_ACK, client.OptionReply().Type);
         }
 
@@ -53,7 +57,7 @@ internal sealed class TestServer : IAsyncDisposable
 
         client.Option(NbdConstants.NBD_OPT_GO, RawClient.GoPayload(name));
         Assert.Equal(NbdConstants.NBD_REP_ACK, client.OptionReplies()[^1].Type);
-        client.Structured = structured;
+        client.Style = style;
         return client;
     }
 

@@ -54,6 +54,7 @@ public static class NbdConstants
     public const ushort NBD_FLAG_SEND_DF = 1 << 7;
     public const ushort NBD_FLAG_CAN_MULTI_CONN = 1 << 8;
     public const ushort NBD_FLAG_SEND_CACHE = 1 << 10;
+    public const ushort NBD_FLAG_BLOCK_STATUS_PAYLOAD = 1 << 12;
 
     // Requests.
     public const uint NBD_REQUEST_MAGIC = 0x25609513;

@@ -60,13 +60,15 @@ public sealed class NbdExport
 
     /// <summary>The transmission flags as they go over the wire.</summary>
     /// <param name="style">How replies are framed (for a kernel always <see cref="NbdReplyStyle.Simple"/>).</param>
+    /// <param name="contexts">The contexts selected.</param>
     /// <param name="multiConnection">Several connections may be open at the same time.</param>
-    public ushort TransmissionFlags(NbdReplyStyle style, bool multiConnection = true)
+    public ushort TransmissionFlags(NbdReplyStyle style, NbdMetaContexts contexts = NbdMetaContexts.None, bool multiConnection = true)
     {
         var flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_CACHE;
         flags |= Device.IsReadOnly ? NBD_FLAG_READ_ONLY : NBD_FLAG_SEND_WRITE_ZEROES;
         flags |= Trim && !Device.IsReadOnly ? NBD_FLAG_SEND_TRIM : 0;
         flags |= style != NbdReplyStyle.Simple ? NBD_FLAG_SEND_DF : 0;
+        flags |= style == NbdReplyStyle.Extended && contexts != NbdMetaContexts.None ? NBD_FLAG_BLOCK_STATUS_PAYLOAD : 0;
         flags |= multiConnection ? NBD_FLAG_CAN_MULTI_CONN : 0;
         return (ushort)flags;
     }

@@ -205,7 +205,7 @@ internal sealed class Negotiation
         }
 
         _answers.Choose(export, name);
-        _writer.ExportNameReply((ulong)export.Size, export.TransmissionFlags(_answers.Style, _host.MultiConnection), _padding);
+        _writer.ExportNameReply((ulong)export.Size, _answers.FlagsOf(export, name), _padding);
         return NegotiationState.Done;
     }
 

@@ -117,6 +117,10 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer, 
         return name.Length == 0 && host.Exports.Count > 0 ? host.Exports[0] : null;
     }
 
+    /// <summary>The transmission flags of an export for a client that would enter it now, by that name.</summary>
+    public ushort FlagsOf(NbdExport export, string name) =>
+        export.TransmissionFlags(Style, _contexts.SelectedFor(name), host.MultiConnection);
+
     public void Choose(NbdExport export, string name) =>
         Session = new NbdSession(export, Style, _contexts.SelectedFor(name));
 
@@ -219,7 +223,7 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer, 
             return;
         }
 
-        writer.InfoExport(option, (ulong)export.Size, export.TransmissionFlags(Style, host.MultiConnection));
+        writer.InfoExport(option, (ulong)export.Size, FlagsOf(export, name));
 
         // Sent without being asked: the device enforces its alignment and payloads have a limit.
         writer.InfoBlockSize(option, export.MinimumBlockSize, export.PreferredBlockSize, MaxPayload);

@@ -17,12 +17,14 @@ internal sealed class RequestExecutor(
     private readonly int _readHeaderSize = ReplyWriter.ReadHeaderSize(session.Style);
     private BlockStatus? _status;
 
-    /// <summary>Carries out a request that has no payload.</summary>
-    public void Execute(in RequestHeader request)
+    /// <summary>Carries out any request but a WRITE.</summary>
+    /// <param name="request">Its length is that of the range, not of a payload.</param>
+    /// <param name="contexts">For BLOCK_STATUS: which of the selected contexts to answer.</param>
+    public void Execute(in RequestHeader request, NbdMetaContexts contexts)
     {
         if (request.Type != NBD_CMD_READ)
         {
-            ExecuteWithoutData(request);
+            ExecuteWithoutData(request, contexts);
         }
         else if (request.Length == 0)
         {
@@ -108,7 +110,7 @@ internal sealed class RequestExecutor(
         replies.Commit(size);
     }
 
-    private void ExecuteWithoutData(in RequestHeader request)
+    private void ExecuteWithoutData(in RequestHeader request, NbdMetaContexts contexts)
     {
         var weight = Weight(request);
         pending.WaitForRoom(weight, replies);
@@ -116,7 +118,7 @@ internal sealed class RequestExecutor(
         ValueTask operation;
         try
         {
-            operation = Start(request, out status);
+            operation = Start(request, contexts, out status);
         }
         catch (Exception e)
         {
@@ -147,7 +149,7 @@ internal sealed class RequestExecutor(
         _ => 0,
     };
 
-    private ValueTask Start(in RequestHeader request, out BlockStatus? status)
+    private ValueTask Start(in RequestHeader request, NbdMetaContexts contexts, out BlockStatus? status)
     {
         status = null;
         var offset = (long)request.Offset;
@@ -167,7 +169,7 @@ internal sealed class RequestExecutor(
                 status = _status ?? new BlockStatus();
                 _status = null;
                 return status.CollectAsync(
-                    _device, session.Contexts, offset, (long)request.Length, (request.Flags & NBD_CMD_FLAG_REQ_ONE) != 0);
+                    _device, contexts, offset, (long)request.Length, (request.Flags & NBD_CMD_FLAG_REQ_ONE) != 0);
         }
     }
 

@@ -21,6 +21,7 @@ internal sealed class RequestLoop : IDisposable
     private readonly RequestExecutor _executor;
     private readonly NbdReplyStyle _style;
     private readonly int _headerSize;
+    private readonly NbdMetaContexts _contexts;
     private long _requests;
     private volatile bool _stopping;
 
@@ -31,6 +32,7 @@ internal sealed class RequestLoop : IDisposable
         _pool = pool;
         _style = session.Style;
         _headerSize = RequestHeader.Size(_style);
+        _contexts = session.Contexts;
         _rules = new RequestRules(session);
         _answers = new Answers(session, log);
         _replies = new ReplyBuffer(writer, pool);
@@ -124,7 +126,7 @@ internal sealed class RequestLoop : IDisposable
             else
             {
                 _input.Consume(_headerSize);
-                Execute(request);
+                Execute(request, _contexts);
             }
 
             Volatile.Write(ref _requests, _requests + 1);
@@ -144,6 +146,11 @@ internal sealed class RequestLoop : IDisposable
         if (request.Length > (ulong)(_style == NbdReplyStyle.Extended ? MaxPayload : MaxConsumedPayload))
         {
             return End($"a request announces {request.Length} bytes of payload");
+        }
+
+        if (_contexts != NbdMetaContexts.None && request.Type == NBD_CMD_BLOCK_STATUS && request.Length <= StatusQuery.MaxSize)
+        {
+            return TryFilteredStatus(request, out needed);
         }
 
         var length = (int)request.Length;
@@ -170,6 +177,30 @@ internal sealed class RequestLoop : IDisposable
         }
 
         return WriteLarge(request, length);
+    }
+
+    /// <summary>Executes a BLOCK_STATUS about the contexts that its payload names. A longer payload cannot be valid and is refused unseen.</summary>
+    private bool TryFilteredStatus(in RequestHeader request, out int needed)
+    {
+        var length = (int)request.Length;
+        needed = _headerSize + length;
+        if (_input.Unread.Length < needed)
+        {
+            return false;
+        }
+
+        var isValid = StatusQuery.TryParse(_input.Unread.Slice(_headerSize, length), _contexts, out var effect, out var wanted);
+        _input.Consume(needed);
+        if (isValid)
+        {
+            Execute(request with { Length = effect, Flags = (ushort)(request.Flags & ~NBD_CMD_FLAG_PAYLOAD_LEN) }, wanted);
+        }
+        else
+        {
+            _answers.Refusal(_replies, request, NBD_EINVAL, "The payload names no context, one that was not selected, or one twice.");
+        }
+
+        return true;
     }
 
     /// <summary>The payload is consumed before the answer, or the next request could not be found.</summary>
@@ -207,12 +238,12 @@ internal sealed class RequestLoop : IDisposable
         return true;
     }
 
-    private void Execute(in RequestHeader request)
+    private void Execute(in RequestHeader request, NbdMetaContexts contexts)
     {
         var error = Check(request, out var reason);
         if (error == NBD_SUCCESS)
         {
-            _executor.Execute(request);
+            _executor.Execute(request, contexts);
         }
         else
         {

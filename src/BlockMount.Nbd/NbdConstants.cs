@@ -85,6 +85,7 @@ public static class NbdConstants
     public const ushort NBD_REPLY_TYPE_BLOCK_STATUS = 5;
     public const ushort NBD_REPLY_TYPE_BLOCK_STATUS_EXT = 6;
     public const ushort NBD_REPLY_TYPE_ERROR = 0x8001;
+    public const ushort NBD_REPLY_TYPE_ERROR_OFFSET = 0x8002;
 
     // Error values ("Error values").
     public const uint NBD_SUCCESS = 0;

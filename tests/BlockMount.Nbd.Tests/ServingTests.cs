@@ -126,6 +126,7 @@ public sealed class ServingTests
     public async Task A_client_that_reads_nothing_is_not_read_from_either(bool slow)
     {
         MemoryDevice device = slow ? new SlowDevice(2 << 20) { Gate = async (_, _) => await Task.Yield() } : new MemoryDevice(2 << 20);
+        device.Bytes.AsSpan().Fill(1);
         await using var server = new TestServer(device, new NbdServerOptions { MaxBytesInFlight = 4 << 20 });
         using var rude = server.Go();
         using var polite = server.Go();

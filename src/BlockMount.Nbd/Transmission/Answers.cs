@@ -29,6 +29,32 @@ internal sealed class Answers(NbdSession session, ILogger log)
     /// <summary>Answers for a device that failed. Kernels turn every value into EIO, so the reason is also logged here.</summary>
     public void Failure(ReplyBuffer replies, in RequestHeader request, Exception error)
     {
+        Log(request, error);
+        var isWrite = request.Type is NBD_CMD_WRITE or NBD_CMD_WRITE_ZEROES;
+        Refusal(replies, request, NbdErrors.ToErrno(error, isWrite), error.Message);
+    }
+
+    /// <summary>Ends the answer to a READ of which only some bytes could be read, and sent.</summary>
+    /// <param name="replies">Where the good bytes were put before.</param>
+    /// <param name="request">The READ; replies are not simple.</param>
+    /// <param name="error">Why the rest could not be read.</param>
+    /// <param name="offset">The first byte of the export that is not good, inside the request.</param>
+    public void FailureAt(ReplyBuffer replies, in RequestHeader request, Exception error, ulong offset)
+    {
+        Log(request, error);
+        var reply = replies.ReserveSpan(ReplyWriter.MaxErrorSize);
+        replies.Commit(ReplyWriter.ErrorOffset(reply, session.Style, request, NbdErrors.ToErrno(error, isWrite: false), error.Message, offset));
+    }
+
+    public void Status(ReplyBuffer replies, in RequestHeader request, BlockStatus status)
+    {
+        var size = status.ReplySize(session.Style);
+        status.Write(replies.ReserveSpan(size), session.Style, request);
+        replies.Commit(size);
+    }
+
+    private void Log(in RequestHeader request, Exception error)
+    {
         if (!NbdErrors.IsExpected(error))
         {
             session.Export.RefuseWrites(error);
@@ -40,16 +66,6 @@ internal sealed class Answers(NbdSession session, ILogger log)
         {
             LogFailure(request, error);
         }
-
-        var isWrite = request.Type is NBD_CMD_WRITE or NBD_CMD_WRITE_ZEROES;
-        Refusal(replies, request, NbdErrors.ToErrno(error, isWrite), error.Message);
-    }
-
-    public void Status(ReplyBuffer replies, in RequestHeader request, BlockStatus status)
-    {
-        var size = status.ReplySize(session.Style);
-        status.Write(replies.ReserveSpan(size), session.Style, request);
-        replies.Commit(size);
     }
 
     private void LogFailure(in RequestHeader request, Exception error)

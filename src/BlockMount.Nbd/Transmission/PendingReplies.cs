@@ -1,4 +1,5 @@
 using BlockMount.Nbd.Wire;
+using static BlockMount.Nbd.NbdConstants;
 
 namespace BlockMount.Nbd.Transmission;
 
@@ -12,7 +13,13 @@ namespace BlockMount.Nbd.Transmission;
 /// in flight until its reply is sent, so a client that reads nothing stops the receiving thread in <see cref="WaitForRoom"/>.
 /// </remarks>
 internal sealed class PendingReplies(
-    SocketWriter writer, PinnedBufferPool pool, Answers answers, NbdReplyStyle style, int maxRequests, long maxBytes)
+    SocketWriter writer,
+    PinnedBufferPool pool,
+    Answers answers,
+    ReadNarrower narrower,
+    NbdReplyStyle style,
+    int maxRequests,
+    long maxBytes)
 {
     /// <summary>Data up to this many bytes is copied to leave with other replies; more is sent from where it lies.</summary>
     private const int MostCopied = 16 << 10;
@@ -127,13 +134,20 @@ internal sealed class PendingReplies(
         using var replies = new ReplyBuffer(writer, pool);
         while (TakeCompleted() is { } first)
         {
-            for (var request = first; request is not null; request = request.Next)
+            PendingRequest? answered = null;
+            for (PendingRequest? request = first, next; request is not null; request = next)
             {
-                Answer(request, replies);
+                next = request.Next;
+                request.Next = null;
+                if (TryAnswer(request, replies))
+                {
+                    request.Next = answered;
+                    answered = request;
+                }
             }
 
             replies.Flush();
-            Recycle(first);
+            Recycle(answered);
         }
     }
 
@@ -152,13 +166,31 @@ internal sealed class PendingReplies(
         }
     }
 
-    private void Answer(PendingRequest pending, ReplyBuffer replies)
+    /// <summary>False when the request was a failed READ and has become the question how much of it is good.</summary>
+    private bool TryAnswer(PendingRequest pending, ReplyBuffer replies)
     {
         var request = pending.Request;
         var state = pending.State;
         if (pending.TakeResult() is { } error)
         {
+            if (state.Narrowed is null && !writer.IsBroken && narrower.CanNarrow(request, error))
+            {
+                pending.Release();
+                var result = narrower.Begin(error);
+                pending.Set(request, new OperationState(Narrowed: result), pending.Weight);
+                pending.Await(narrower.RunAsync(result, request));
+                return false;
+            }
+
             answers.Failure(replies, request, error);
+        }
+        else if (state.Narrowed is { } narrowed)
+        {
+            Answer(request, narrowed, replies);
+        }
+        else if (state.Plan is { } plan)
+        {
+            Send(state.Reply!.Span(state.ReplyOffset, plan.ReplySize(style)), replies);
         }
         else if (state.Status is { } status)
         {
@@ -176,6 +208,23 @@ internal sealed class PendingReplies(
         }
 
         pending.Release();
+        return true;
+    }
+
+    /// <summary>The bytes that could be read, and where that ends: the content first, since nothing behind the error may be taken for it.</summary>
+    private void Answer(in RequestHeader request, NarrowedRead read, ReplyBuffer replies)
+    {
+        var isWhole = (ulong)read.Good == request.Length;
+        if (read.Good > 0)
+        {
+            ReplyWriter.DataHeader(read.Content, style, request, isWhole ? NBD_REPLY_FLAG_DONE : (ushort)0, (uint)read.Good);
+            Send(read.Content, replies);
+        }
+
+        if (!isWhole)
+        {
+            answers.FailureAt(replies, request, read.Failure, request.Offset + (ulong)read.Good);
+        }
     }
 
     private void Send(ReadOnlySpan<byte> reply, ReplyBuffer replies)

@@ -58,6 +58,7 @@ internal sealed class PendingRequest
     {
         State.Reply?.Release();
         State.Payload?.Release();
+        State.Narrowed?.Dispose();
         State = default;
     }
 }
@@ -66,7 +67,15 @@ internal sealed class PendingRequest
 /// <param name="Reply">For READ: the buffer with the reply's slot, one reference of which is the operation's.</param>
 /// <param name="ReplyOffset">Where the slot starts.</param>
 /// <param name="ReplySize">Bytes of the slot: header and data.</param>
+/// <param name="Plan">For a READ with holes: what the slot is filled by, headers included.</param>
 /// <param name="Payload">For WRITE: the buffer with the payload, one reference of which is the operation's.</param>
 /// <param name="Status">For BLOCK_STATUS: where the extents go.</param>
+/// <param name="Narrowed">For a READ that failed before: how far it goes, disposed with the operation.</param>
 internal readonly record struct OperationState(
-    PinnedBuffer? Reply = null, int ReplyOffset = 0, int ReplySize = 0, PinnedBuffer? Payload = null, BlockStatus? Status = null);
+    PinnedBuffer? Reply = null,
+    int ReplyOffset = 0,
+    int ReplySize = 0,
+    ReadPlan? Plan = null,
+    PinnedBuffer? Payload = null,
+    BlockStatus? Status = null,
+    NarrowedRead? Narrowed = null);

@@ -11,11 +11,12 @@ namespace BlockMount.Nbd.Transmission;
 /// </summary>
 /// <remarks>No lock is held while the device is called.</remarks>
 internal sealed class RequestExecutor(
-    NbdSession session, ReplyBuffer replies, PendingReplies pending, Answers answers, PinnedBufferPool pool)
+    NbdSession session, ReplyBuffer replies, PendingReplies pending, Answers answers, ReadNarrower narrower, PinnedBufferPool pool)
 {
     private readonly BlockDevice _device = session.Export.Device;
     private readonly int _readHeaderSize = ReplyWriter.ReadHeaderSize(session.Style);
     private BlockStatus? _status;
+    private ReadPlan? _plan;
 
     /// <summary>Carries out any request but a WRITE.</summary>
     /// <param name="request">Its length is that of the range, not of a payload.</param>
@@ -33,6 +34,20 @@ internal sealed class RequestExecutor(
         else
         {
             Read(request);
+        }
+    }
+
+    private void Read(in RequestHeader request)
+    {
+        var isSplit = session.Style != NbdReplyStyle.Simple
+            && request.Length >= ReadPlan.LeastLength && (request.Flags & NBD_CMD_FLAG_DF) == 0;
+        if (isSplit)
+        {
+            ReadInPieces(request);
+        }
+        else
+        {
+            ReadWhole(request);
         }
     }
 
@@ -71,8 +86,77 @@ internal sealed class RequestExecutor(
         }
     }
 
+    /// <summary>What the device knows to be zero is not read and not sent.</summary>
+    private void ReadInPieces(in RequestHeader request)
+    {
+        var length = (int)request.Length;
+        var plan = _plan ?? new ReadPlan();
+        _plan = null;
+        ValueTask planning;
+        try
+        {
+            planning = plan.CollectAsync(_device, (long)request.Offset, length);
+        }
+        catch (Exception e)
+        {
+            planning = ValueTask.FromException(e);
+        }
+
+        if (!planning.IsCompletedSuccessfully)
+        {
+            // Any plan will fit: its reply is never longer than one with all the bytes.
+            var all = _readHeaderSize + length;
+            var room = ReserveFor(all);
+            Finish(request, plan, all, PlanThenReadAsync(planning, plan, room, request));
+            return;
+        }
+
+        planning.GetAwaiter().GetResult();
+        if (!plan.HasHoles)
+        {
+            _plan = plan;
+            ReadWhole(request);
+            return;
+        }
+
+        var size = plan.ReplySize(session.Style);
+        var slot = ReserveFor(size);
+        Finish(request, plan, size, plan.ReadAsync(_device, slot, session.Style, request));
+    }
+
+    private Memory<byte> ReserveFor(int size)
+    {
+        pending.WaitForRoom(size, replies);
+        return replies.Reserve(size);
+    }
+
+    /// <summary>Answers a READ in pieces, or leaves it pending.</summary>
+    private void Finish(in RequestHeader request, ReadPlan plan, int reserved, in ValueTask operation)
+    {
+        if (!operation.IsCompleted)
+        {
+            var buffer = replies.Detach(reserved, out var offset);
+            pending.Add(
+                request, operation, new OperationState(Reply: buffer, ReplyOffset: offset, ReplySize: reserved, Plan: plan), reserved);
+            return;
+        }
+
+        if (Succeeded(request, operation))
+        {
+            replies.Commit(plan.ReplySize(session.Style));
+        }
+
+        _plan = plan;
+    }
+
+    private async ValueTask PlanThenReadAsync(ValueTask planning, ReadPlan plan, Memory<byte> slot, RequestHeader request)
+    {
+        await planning;
+        await plan.ReadAsync(_device, slot, session.Style, request);
+    }
+
     /// <summary>The device reads into the reply itself, right behind where its header goes.</summary>
-    private void Read(in RequestHeader request)
+    private void ReadWhole(in RequestHeader request)
     {
         var length = (int)request.Length;
         var size = _readHeaderSize + length;
@@ -96,18 +180,32 @@ internal sealed class RequestExecutor(
             return;
         }
 
+        if (Succeeded(request, operation))
+        {
+            ReplyWriter.ReadHeader(slot.Span, session.Style, request);
+            replies.Commit(size);
+        }
+    }
+
+    /// <summary>Whether an operation that has completed did so well; otherwise the request is answered, or will be.</summary>
+    private bool Succeeded(in RequestHeader request, in ValueTask operation)
+    {
         try
         {
             operation.GetAwaiter().GetResult();
+            return true;
+        }
+        catch (Exception e) when (narrower.CanNarrow(request, e))
+        {
+            var result = narrower.Begin(e);
+            pending.Add(request, narrower.RunAsync(result, request), new OperationState(Narrowed: result), (int)request.Length);
         }
         catch (Exception e)
         {
             answers.Failure(replies, request, e);
-            return;
         }
 
-        ReplyWriter.ReadHeader(slot.Span, session.Style, request);
-        replies.Commit(size);
+        return false;
     }
 
     private void ExecuteWithoutData(in RequestHeader request, NbdMetaContexts contexts)
@@ -195,17 +293,10 @@ internal sealed class RequestExecutor(
     /// <summary>Answers a request without data whose operation has completed.</summary>
     private void Finish(in RequestHeader request, in ValueTask operation)
     {
-        try
+        if (Succeeded(request, operation))
         {
-            operation.GetAwaiter().GetResult();
+            answers.Success(replies, request);
         }
-        catch (Exception e)
-        {
-            answers.Failure(replies, request, e);
-            return;
-        }
-
-        answers.Success(replies, request);
     }
 
     private static WriteOptions Options(in RequestHeader request) =>

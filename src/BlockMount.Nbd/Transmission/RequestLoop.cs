@@ -18,6 +18,7 @@ internal sealed class RequestLoop : IDisposable
     private readonly PendingReplies _pending;
     private readonly RequestRules _rules;
     private readonly Answers _answers;
+    private readonly ReadNarrower _narrower;
     private readonly RequestExecutor _executor;
     private readonly NbdReplyStyle _style;
     private readonly int _headerSize;
@@ -36,9 +37,10 @@ internal sealed class RequestLoop : IDisposable
         _rules = new RequestRules(session);
         _answers = new Answers(session, log);
         _replies = new ReplyBuffer(writer, pool);
+        _narrower = new ReadNarrower(session.Export.Device, pool, session.Style);
         _pending = new PendingReplies(
-            writer, pool, _answers, session.Style, options.MaxRequestsInFlight, options.MaxBytesInFlight);
-        _executor = new RequestExecutor(session, _replies, _pending, _answers, pool);
+            writer, pool, _answers, _narrower, session.Style, options.MaxRequestsInFlight, options.MaxBytesInFlight);
+        _executor = new RequestExecutor(session, _replies, _pending, _answers, _narrower, pool);
     }
 
     /// <summary>Requests taken so far.</summary>
@@ -74,6 +76,7 @@ internal sealed class RequestLoop : IDisposable
     public void Dispose()
     {
         _pending.Drain();
+        _narrower.Dispose();
         _replies.Dispose();
     }
 

@@ -11,7 +11,7 @@ namespace BlockMount.Nbd.Wire;
 internal static class ReplyWriter
 {
     /// <summary>Room that any reply without data needs, in bytes.</summary>
-    public const int MaxErrorSize = ExtendedChunkHeaderSize + 6 + MaxStringLength;
+    public const int MaxErrorSize = ExtendedChunkHeaderSize + 6 + MaxStringLength + 8;
 
     /// <summary>Bytes of the header of a chunk; not for simple replies, which have none.</summary>
     public static int HeaderSize(NbdReplyStyle style) => style == NbdReplyStyle.Extended ? ExtendedChunkHeaderSize : ChunkHeaderSize;
@@ -40,14 +40,14 @@ internal static class ReplyWriter
     }
 
     /// <summary>What stands in front of the data of a successful READ of 1 byte to <see cref="MaxPayload"/>.</summary>
-    public static int ReadHeader(Span<byte> to, NbdReplyStyle style, in RequestHeader request)
-    {
-        if (style == NbdReplyStyle.Simple)
-        {
-            return Simple(to, request.Cookie, NBD_SUCCESS);
-        }
+    public static int ReadHeader(Span<byte> to, NbdReplyStyle style, in RequestHeader request) => style == NbdReplyStyle.Simple
+        ? Simple(to, request.Cookie, NBD_SUCCESS)
+        : DataHeader(to, style, request, NBD_REPLY_FLAG_DONE, (uint)request.Length);
 
-        var header = ChunkHeader(to, style, request, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_OFFSET_DATA, (uint)request.Length + 8);
+    /// <summary>What stands in front of the first <paramref name="length"/> bytes of a READ, 1 or more; not for simple replies.</summary>
+    public static int DataHeader(Span<byte> to, NbdReplyStyle style, in RequestHeader request, ushort flags, uint length)
+    {
+        var header = ChunkHeader(to, style, request, flags, NBD_REPLY_TYPE_OFFSET_DATA, length + 8);
         BinaryPrimitives.WriteUInt64BigEndian(to[header..], request.Offset);
         return header + 8;
     }
@@ -71,12 +71,27 @@ internal static class ReplyWriter
             return Simple(to, request.Cookie, error);
         }
 
+        var size = ErrorPayload(to[HeaderSize(style)..], error, sentence);
+        return ChunkHeader(to, style, request, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_ERROR, (uint)size) + size;
+    }
+
+    /// <summary>An error of the byte at <paramref name="offset"/> of the export, as the last chunk; not for simple replies.</summary>
+    public static int ErrorOffset(Span<byte> to, NbdReplyStyle style, in RequestHeader request, uint error, string sentence, ulong offset)
+    {
         var payload = to[HeaderSize(style)..];
+        var size = ErrorPayload(payload, error, sentence);
+        BinaryPrimitives.WriteUInt64BigEndian(payload[size..], offset);
+        size += 8;
+        return ChunkHeader(to, style, request, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_ERROR_OFFSET, (uint)size) + size;
+    }
+
+    private static int ErrorPayload(Span<byte> to, uint error, string sentence)
+    {
         Encoder encoder = Encoding.UTF8.GetEncoder();
-        encoder.Convert(sentence, payload.Slice(6, MaxStringLength), flush: true, out _, out var text, out _);
-        BinaryPrimitives.WriteUInt32BigEndian(payload, error);
-        BinaryPrimitives.WriteUInt16BigEndian(payload[4..], (ushort)text);
-        return ChunkHeader(to, style, request, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_ERROR, (uint)text + 6) + 6 + text;
+        encoder.Convert(sentence, to.Slice(6, MaxStringLength), flush: true, out _, out var text, out _);
+        BinaryPrimitives.WriteUInt32BigEndian(to, error);
+        BinaryPrimitives.WriteUInt16BigEndian(to[4..], (ushort)text);
+        return 6 + text;
     }
 
     private static int Simple(Span<byte> to, ulong cookie, uint error)

@@ -18,6 +18,27 @@ internal sealed record Reply(bool IsSimple, ushort Flags, ushort Type, ulong Coo
     /// <summary>The request's offset as an extended chunk repeats it.</summary>
     public ulong? RequestOffset { get; init; }
 
+    /// <summary>Puts the bytes that a content chunk or simple reply stands for where they belong in a buffer that starts at <paramref name="start"/>.</summary>
+    public void PutInto(Span<byte> buffer, ulong start)
+    {
+        if (IsSimple)
+        {
+            Data.CopyTo(buffer);
+            return;
+        }
+
+        var at = checked((int)(BinaryPrimitives.ReadUInt64BigEndian(Data) - start));
+        if (Type == NBD_REPLY_TYPE_OFFSET_HOLE)
+        {
+            buffer.Slice(at, checked((int)BinaryPrimitives.ReadUInt32BigEndian(Data.AsSpan(8)))).Clear();
+        }
+        else
+        {
+            Assert.Equal(NBD_REPLY_TYPE_OFFSET_DATA, Type);
+            Data.AsSpan(8).CopyTo(buffer[at..]);
+        }
+    }
+
     public bool IsLast => IsSimple || Flags == NBD_REPLY_FLAG_DONE;
 
     /// <summary>The text of an error chunk.</summary>
@@ -210,7 +231,10 @@ internal sealed class RawClient : IDisposable
     }
 
     /// <summary>Proves that the connection is alive and in step.</summary>
-    public void AssertInStep() => Assert.Equal(512, Read(0, 512, cookie: 0xabcdef).Length);
+    public void AssertInStep() => AssertInStepAt(0);
+
+    /// <summary>As above, where <paramref name="offset"/> is known to be readable.</summary>
+    public void AssertInStepAt(ulong offset) => Assert.Equal(512, Read(offset, 512, cookie: 0xabcdef).Length);
 
     /// <summary>The extents of a BLOCK_STATUS chunk.</summary>
     public static (uint Context, List<(uint Length, uint State)> Extents) Extents(Reply reply)

@@ -88,7 +88,7 @@ struct bm_file_facts {
     uint32_t owner;         /* user id */
     uint32_t permissions;   /* lower 12 bits of the mode */
     uint32_t type;          /* BM_TYPE_ */
-    uint32_t reserved;
+    uint32_t represents;    /* the device that a device's inode stands for, else 0; has 32 bits on Linux */
 };
 
 BM_EXPORT int32_t bm_open(const char *path, int32_t flags);

@@ -37,7 +37,7 @@ static inline void bm_stat_fill(const struct stat *from, struct bm_file_facts *t
     to->owner = from->st_uid;
     to->permissions = from->st_mode & 07777;
     to->type = bm_stat_type(from->st_mode);
-    to->reserved = 0;
+    to->represents = (uint32_t)from->st_rdev;
 }
 
 #endif

@@ -49,11 +49,13 @@ public static class NbdConstants
     public const ushort NBD_FLAG_READ_ONLY = 1 << 1;
     public const ushort NBD_FLAG_SEND_FLUSH = 1 << 2;
     public const ushort NBD_FLAG_SEND_FUA = 1 << 3;
+    public const ushort NBD_FLAG_ROTATIONAL = 1 << 4;
     public const ushort NBD_FLAG_SEND_TRIM = 1 << 5;
     public const ushort NBD_FLAG_SEND_WRITE_ZEROES = 1 << 6;
     public const ushort NBD_FLAG_SEND_DF = 1 << 7;
     public const ushort NBD_FLAG_CAN_MULTI_CONN = 1 << 8;
     public const ushort NBD_FLAG_SEND_CACHE = 1 << 10;
+    public const ushort NBD_FLAG_SEND_FAST_ZERO = 1 << 11;
     public const ushort NBD_FLAG_BLOCK_STATUS_PAYLOAD = 1 << 12;
 
     // Requests.
@@ -95,6 +97,7 @@ public static class NbdConstants
     public const uint NBD_EINVAL = 22;
     public const uint NBD_ENOSPC = 28;
     public const uint NBD_EOVERFLOW = 75;
+    public const uint NBD_ENOTSUP = 95;
     public const uint NBD_ESHUTDOWN = 108;
 
     // Bits of the base:allocation context.

@@ -65,7 +65,8 @@ public sealed class NbdExport
     public ushort TransmissionFlags(NbdReplyStyle style, NbdMetaContexts contexts = NbdMetaContexts.None, bool multiConnection = true)
     {
         var flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_CACHE;
-        flags |= Device.IsReadOnly ? NBD_FLAG_READ_ONLY : NBD_FLAG_SEND_WRITE_ZEROES;
+        flags |= Device.IsReadOnly ? NBD_FLAG_READ_ONLY : NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
+        flags |= Device.IsRotational ? NBD_FLAG_ROTATIONAL : 0;
         flags |= Trim && !Device.IsReadOnly ? NBD_FLAG_SEND_TRIM : 0;
         flags |= style != NbdReplyStyle.Simple ? NBD_FLAG_SEND_DF : 0;
         flags |= style == NbdReplyStyle.Extended && contexts != NbdMetaContexts.None ? NBD_FLAG_BLOCK_STATUS_PAYLOAD : 0;

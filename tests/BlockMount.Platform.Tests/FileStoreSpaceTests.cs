@@ -48,6 +48,26 @@ public sealed class FileStoreSpaceTests : IDisposable
     }
 
     [Fact]
+    public async Task Whether_zeroing_is_fast_is_found_out_without_a_change_to_the_file()
+    {
+        var content = Stores.Noise(Length);
+        await using var store = await Stores.CreateAsync(_folder["disk"], content);
+        var before = await BlocksAsync();
+
+        // The file systems that tests run on all make holes.
+        Assert.True(await store.CanZeroFastAsync());
+        Assert.True(store.File.IsPunchingKnown);
+        Assert.Equal((before, Length), (await BlocksAsync(), new FileInfo(_folder["disk"]).Length));
+        Assert.Equal(content, await Stores.ReadAsync(store, 0, Length));
+        store.File.CanPunchHoles = false;
+        Assert.False(await store.CanZeroFastAsync());
+        await store.FlushAsync();
+        await store.DisposeAsync();
+        await using var readOnly = await Stores.OpenAsync(_folder["disk"], StoreAccess.Read);
+        Assert.False(await readOnly.CanZeroFastAsync());
+    }
+
+    [Fact]
     public async Task Holes_and_data_are_told_apart()
     {
         await using var store = await Stores.CreateAsync(_folder["disk"]);

@@ -19,7 +19,12 @@ internal sealed class FailingStore(ByteStore inner) : ByteStore(inner.Name, inne
     /// <summary>Decides from the kind of call, its offset and length; an exception it returns is thrown instead of the call.</summary>
     public Func<StoreCall, long, long, Exception?> Fault { get; set; } = static (_, _, _) => null;
 
+    /// <summary>What it says of itself, as hosts differ in it.</summary>
+    public bool ZeroesFast { get; set; }
+
     public override long Length => inner.Length;
+
+    public override ValueTask<bool> CanZeroFastAsync(CancellationToken cancellationToken = default) => new(ZeroesFast);
 
     public static DiskException IoError(string name = "disk") => new(ErrorKind.Io, $"{name}: input/output error.");
 

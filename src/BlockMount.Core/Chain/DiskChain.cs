@@ -40,6 +40,8 @@ public sealed partial class DiskChain : BlockDevice
     /// <summary>The images, base first.</summary>
     public IReadOnlyList<ImageLayer> Layers { get; }
 
+    public override bool IsRotational => Layers.Any(static l => l.IsRotational);
+
     protected override async ValueTask ReadCoreAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         while (true)

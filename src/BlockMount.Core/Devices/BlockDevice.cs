@@ -45,6 +45,9 @@ public abstract class BlockDevice : IAsyncDisposable
     /// <summary>A request size in bytes that costs least, at least 4096 (what NBD calls the preferred block size).</summary>
     public virtual int PreferredSize => Math.Max(4096, Alignment);
 
+    /// <summary>Whether bytes that follow each other are read much faster than others, because some lie on a disk that turns. No when unknown.</summary>
+    public virtual bool IsRotational => false;
+
     /// <summary>Fills <paramref name="buffer"/> from <paramref name="offset"/>.</summary>
     /// <exception cref="DiskException">Out of range, misaligned, closed, or the host failed.</exception>
     public ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default)
@@ -64,15 +67,27 @@ public abstract class BlockDevice : IAsyncDisposable
     }
 
     /// <summary>Makes the range read as zero, giving file space back unless <see cref="WriteOptions.KeepAllocated"/>.</summary>
-    /// <exception cref="DiskException">As for <see cref="WriteAsync"/>.</exception>
+    /// <exception cref="DiskException">
+    /// As for <see cref="WriteAsync"/>; <see cref="ErrorKind.NotFast"/> with <see cref="WriteOptions.FastOnly"/> and never without.
+    /// </exception>
     public ValueTask ZeroAsync(
         long offset, long length, WriteOptions options = WriteOptions.None, CancellationToken cancellationToken = default)
     {
         CheckWrite("zeroing", offset, length);
-        var zero = length == 0
-            ? ValueTask.CompletedTask
-            : ZeroCoreAsync(offset, length, (options & WriteOptions.KeepAllocated) != 0, cancellationToken);
+        var keepAllocated = (options & WriteOptions.KeepAllocated) != 0;
+        var zero = length == 0 ? ValueTask.CompletedTask
+            : (options & WriteOptions.FastOnly) != 0 ? ZeroFastAsync(offset, length, keepAllocated, cancellationToken)
+            : ZeroCoreAsync(offset, length, keepAllocated, cancellationToken);
         return ThenFlush(zero, options, cancellationToken);
+    }
+
+    /// <summary>Whether zeroing the range is known to be faster than writing it. Changes nothing; no when finding out would take long.</summary>
+    /// <exception cref="DiskException">As for <see cref="WriteAsync"/>.</exception>
+    public ValueTask<bool> CanZeroFastAsync(
+        long offset, long length, WriteOptions options = WriteOptions.None, CancellationToken cancellationToken = default)
+    {
+        CheckWrite("zeroing", offset, length);
+        return length == 0 ? new(true) : CanZeroFastCoreAsync(offset, length, (options & WriteOptions.KeepAllocated) != 0, cancellationToken);
     }
 
     /// <summary>
@@ -127,6 +142,10 @@ public abstract class BlockDevice : IAsyncDisposable
 
     protected abstract ValueTask ZeroCoreAsync(long offset, long length, bool keepAllocated, CancellationToken cancellationToken);
 
+    /// <summary>See <see cref="CanZeroFastAsync"/>; the range has at least one byte. A device that does not know says no.</summary>
+    protected virtual ValueTask<bool> CanZeroFastCoreAsync(long offset, long length, bool keepAllocated, CancellationToken cancellationToken) =>
+        new(false);
+
     protected abstract ValueTask TrimCoreAsync(long offset, long length, CancellationToken cancellationToken);
 
     protected abstract ValueTask FlushCoreAsync(CancellationToken cancellationToken);
@@ -134,6 +153,16 @@ public abstract class BlockDevice : IAsyncDisposable
     protected abstract ValueTask<DiskExtent> MapCoreAsync(long offset, long length, CancellationToken cancellationToken);
 
     protected abstract ValueTask DisposeCoreAsync();
+
+    private async ValueTask ZeroFastAsync(long offset, long length, bool keepAllocated, CancellationToken cancellationToken)
+    {
+        if (!await CanZeroFastCoreAsync(offset, length, keepAllocated, cancellationToken))
+        {
+            throw DiskErrors.NotFast(Name, offset, length);
+        }
+
+        await ZeroCoreAsync(offset, length, keepAllocated, cancellationToken);
+    }
 
     private ValueTask ThenFlush(ValueTask operation, WriteOptions options, CancellationToken cancellationToken)
     {

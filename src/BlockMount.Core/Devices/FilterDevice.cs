@@ -10,6 +10,8 @@ public abstract class FilterDevice : BlockDevice
 
     public override int PreferredSize => Inner.PreferredSize;
 
+    public override bool IsRotational => Inner.IsRotational;
+
     protected override ValueTask ReadCoreAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>
         Inner.ReadAsync(offset, buffer, cancellationToken);
 
@@ -18,6 +20,9 @@ public abstract class FilterDevice : BlockDevice
 
     protected override ValueTask ZeroCoreAsync(long offset, long length, bool keepAllocated, CancellationToken cancellationToken) =>
         Inner.ZeroAsync(offset, length, keepAllocated ? WriteOptions.KeepAllocated : WriteOptions.None, cancellationToken);
+
+    protected override ValueTask<bool> CanZeroFastCoreAsync(long offset, long length, bool keepAllocated, CancellationToken cancellationToken) =>
+        Inner.CanZeroFastAsync(offset, length, keepAllocated ? WriteOptions.KeepAllocated : WriteOptions.None, cancellationToken);
 
     protected override ValueTask TrimCoreAsync(long offset, long length, CancellationToken cancellationToken) =>
         Inner.TrimAsync(offset, length, WriteOptions.None, cancellationToken);

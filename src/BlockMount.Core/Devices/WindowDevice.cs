@@ -29,6 +29,9 @@ public sealed class WindowDevice : FilterDevice
     protected override ValueTask ZeroCoreAsync(long offset, long length, bool keepAllocated, CancellationToken cancellationToken) =>
         base.ZeroCoreAsync(_start + offset, length, keepAllocated, cancellationToken);
 
+    protected override ValueTask<bool> CanZeroFastCoreAsync(long offset, long length, bool keepAllocated, CancellationToken cancellationToken) =>
+        base.CanZeroFastCoreAsync(_start + offset, length, keepAllocated, cancellationToken);
+
     protected override ValueTask TrimCoreAsync(long offset, long length, CancellationToken cancellationToken) =>
         base.TrimCoreAsync(_start + offset, length, cancellationToken);
 

@@ -11,4 +11,7 @@ public enum WriteOptions
 
     /// <summary>Zeroing must leave file space allocated, so that a later write cannot run out of room (NBD NO_HOLE).</summary>
     KeepAllocated = 2,
+
+    /// <summary>Zeroing is to fail with <see cref="Errors.ErrorKind.NotFast"/>, having changed nothing, unless it is faster than writing (NBD FAST_ZERO).</summary>
+    FastOnly = 4,
 }

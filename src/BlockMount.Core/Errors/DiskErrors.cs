@@ -16,6 +16,10 @@ public static class DiskErrors
     public static DiskException ReadOnly(string name, string operation) =>
         new(ErrorKind.ReadOnly, $"{name}: {operation} refused, it is open for reading only.") { Path = name };
 
+    public static DiskException NotFast(string name, long offset, long length) =>
+        new(ErrorKind.NotFast, $"{name}: zeroing of {length} bytes at offset {offset} is not known to be faster than writing them.")
+        { Path = name, Offset = offset };
+
     public static DiskException Corrupt(string name, string message) =>
         new(ErrorKind.CorruptImage, $"{name}: {message}") { Path = name };
 

@@ -50,4 +50,7 @@ public enum ErrorKind
 
     /// <summary>The host lacks a module, library or tool.</summary>
     HostLacks,
+
+    /// <summary>Zeroing was to be done only if it is faster than writing, and is not known to be. Nothing has changed.</summary>
+    NotFast,
 }

@@ -45,6 +45,9 @@ public abstract class ImageLayer : IAsyncDisposable
     /// <summary>Whether file space must stay allocated when content is zeroed or trimmed (fixed variants).</summary>
     public virtual bool KeepsAllocation => false;
 
+    /// <summary>Whether its files are known to lie on a disk that turns.</summary>
+    public virtual bool IsRotational => false;
+
     /// <summary>What was noticed about the file before it became this layer.</summary>
     public IReadOnlyList<ImageDiagnostic> OpeningFindings { get; internal set; } = [];
 
@@ -79,6 +82,9 @@ public abstract class ImageLayer : IAsyncDisposable
 
     /// <summary>Gives a reservation back after a failure.</summary>
     public abstract void Abandon(in Reservation reservation);
+
+    /// <summary>Whether <see cref="TryMarkZero"/> would mark the unallocated unit that starts at <paramref name="unitStart"/>.</summary>
+    public virtual bool CanMarkZero(long unitStart) => false;
 
     /// <summary>Marks the unallocated unit that starts at <paramref name="unitStart"/> as zero, hiding the parent.</summary>
     /// <returns>False when the format has no such marker.</returns>

@@ -30,6 +30,9 @@ public abstract class ByteStore : IAsyncDisposable
     /// <summary>Present length in bytes.</summary>
     public abstract long Length { get; }
 
+    /// <summary>Whether it is known to lie on a disk that turns.</summary>
+    public virtual bool IsRotational => false;
+
     /// <summary>Fills <paramref name="buffer"/>.</summary>
     /// <exception cref="DiskException"><see cref="ErrorKind.Io"/> when the host fails or the store ends first; zeros are never invented.</exception>
     public ValueTask ReadAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken = default)
@@ -56,6 +59,12 @@ public abstract class ByteStore : IAsyncDisposable
         CheckWrite("zeroing", offset, length);
         return length == 0 ? ValueTask.CompletedTask : ZeroCoreAsync(offset, length, keepAllocated, cancellationToken);
     }
+
+    /// <summary>
+    /// Whether <see cref="ZeroAsync"/> without keeping space is done by the host's tables alone, for any range inside the store. Changes no
+    /// byte; a store that does not know says no.
+    /// </summary>
+    public virtual ValueTask<bool> CanZeroFastAsync(CancellationToken cancellationToken = default) => new(false);
 
     /// <summary>Gives space back where the host can; the range then reads as zeros or as before. Never fails for lack of support.</summary>
     public ValueTask DiscardAsync(long offset, long length, CancellationToken cancellationToken = default)

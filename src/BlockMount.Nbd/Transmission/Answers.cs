@@ -29,9 +29,17 @@ internal sealed class Answers(NbdSession session, ILogger log)
     /// <summary>Answers for a device that failed. Kernels turn every value into EIO, so the reason is also logged here.</summary>
     public void Failure(ReplyBuffer replies, in RequestHeader request, Exception error)
     {
-        Log(request, error);
         var isWrite = request.Type is NBD_CMD_WRITE or NBD_CMD_WRITE_ZEROES;
-        Refusal(replies, request, NbdErrors.ToErrno(error, isWrite), error.Message);
+        var isFastZero = request.Type == NBD_CMD_WRITE_ZEROES && (request.Flags & NBD_CMD_FLAG_FAST_ZERO) != 0;
+        var value = NbdErrors.ToErrno(error, isWrite, isFastZero);
+
+        // "Not fast" is an answer and no failure.
+        if (value != NBD_ENOTSUP)
+        {
+            Log(request, error);
+        }
+
+        Refusal(replies, request, value, error.Message);
     }
 
     /// <summary>Ends the answer to a READ of which only some bytes could be read, and sent.</summary>

@@ -301,5 +301,6 @@ internal sealed class RequestExecutor(
 
     private static WriteOptions Options(in RequestHeader request) =>
         ((request.Flags & NBD_CMD_FLAG_FUA) != 0 ? WriteOptions.ForceUnitAccess : 0)
-        | ((request.Flags & NBD_CMD_FLAG_NO_HOLE) != 0 ? WriteOptions.KeepAllocated : 0);
+        | ((request.Flags & NBD_CMD_FLAG_NO_HOLE) != 0 ? WriteOptions.KeepAllocated : 0)
+        | ((request.Flags & NBD_CMD_FLAG_FAST_ZERO) != 0 ? WriteOptions.FastOnly : 0);
 }

@@ -10,6 +10,7 @@ internal sealed class RequestRules
     private readonly NbdExport _export;
     private readonly NbdReplyStyle _style;
     private readonly bool _hasContexts, _isReadOnly;
+    private readonly ushort _readFlags, _zeroFlags;
     private readonly ulong _size;
     private readonly ulong _alignmentMask;
 
@@ -19,6 +20,11 @@ internal sealed class RequestRules
         _style = session.Style;
         _hasContexts = session.Contexts != NbdMetaContexts.None;
         _isReadOnly = _export.Device.IsReadOnly;
+
+        // What a flag may be is decided by what the client was told, not by what the device could do.
+        var told = _export.TransmissionFlags(session.Style, session.Contexts);
+        _readFlags = (told & NBD_FLAG_SEND_DF) != 0 ? NBD_CMD_FLAG_DF : (ushort)0;
+        _zeroFlags = (ushort)(NBD_CMD_FLAG_NO_HOLE | ((told & NBD_FLAG_SEND_FAST_ZERO) != 0 ? NBD_CMD_FLAG_FAST_ZERO : 0));
         _size = (ulong)_export.Size;
         _alignmentMask = _export.MinimumBlockSize - 1;
     }
@@ -36,7 +42,7 @@ internal sealed class RequestRules
         {
             NBD_CMD_READ => CheckRead(request, ref reason),
             NBD_CMD_WRITE => CheckWrite(request, NBD_CMD_FLAG_PAYLOAD_LEN, NBD_ENOSPC, MaxPayload, ref reason),
-            NBD_CMD_WRITE_ZEROES => CheckWrite(request, NBD_CMD_FLAG_NO_HOLE, NBD_ENOSPC, ulong.MaxValue, ref reason),
+            NBD_CMD_WRITE_ZEROES => CheckWrite(request, _zeroFlags, NBD_ENOSPC, ulong.MaxValue, ref reason),
             NBD_CMD_TRIM => CheckTrim(request, ref reason),
             NBD_CMD_FLUSH => CheckFlush(request, ref reason),
             NBD_CMD_CACHE => CheckFlags(request, 0, ref reason) ?? CheckRange(request, NBD_EINVAL, ref reason),
@@ -47,12 +53,11 @@ internal sealed class RequestRules
 
     private uint CheckRead(in RequestHeader request, ref string reason)
     {
-        var hasChunks = _style != NbdReplyStyle.Simple;
-        var error = CheckFlags(request, hasChunks ? NBD_CMD_FLAG_DF : (ushort)0, ref reason) ?? CheckRange(request, NBD_EINVAL, ref reason);
+        var error = CheckFlags(request, _readFlags, ref reason) ?? CheckRange(request, NBD_EINVAL, ref reason);
 
         // EOVERFLOW tells that a smaller request would do; it came with replies in chunks, and clients without them may not know it.
         return error == NBD_SUCCESS && request.Length > MaxPayload
-            ? TooLong(request, hasChunks ? NBD_EOVERFLOW : NBD_EINVAL, ref reason)
+            ? TooLong(request, _style != NbdReplyStyle.Simple ? NBD_EOVERFLOW : NBD_EINVAL, ref reason)
             : error;
     }
 

@@ -24,6 +24,26 @@ internal static class FileSpace
         file.WriteZeros(end, request.Offset + request.Length - end, request.Cancellation);
     }
 
+    /// <summary>
+    /// Finds out whether the file system makes holes, by asking for one far behind the end of the file, where there is nothing and
+    /// nothing can have come by the time of the call: the file would have to grow by a tebibyte between two system calls.
+    /// </summary>
+    public static void ProbePunching(HostFile file, in BlockingRequest request)
+    {
+        const long distance = 1L << 40;
+        const long piece = 1L << 20;
+        var offset = ((file.Size() + piece - 1) & -piece) + distance;
+        try
+        {
+            file.CanPunchHoles = file.TryAllocate(AllocateMode.PunchHole, "looking for hole support", offset, piece);
+            file.IsPunchingKnown = true;
+        }
+        catch (DiskException)
+        {
+            // The file system has no such offsets, for example. Nothing is known then, and nothing was changed.
+        }
+    }
+
     /// <summary>Gives space back where the host can, and does nothing where it cannot.</summary>
     public static void Discard(HostFile file, in BlockingRequest request)
     {

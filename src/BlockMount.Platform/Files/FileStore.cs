@@ -33,10 +33,14 @@ public sealed class FileStore : ByteStore
         _file = file;
         _engine = engine;
         _length = file.Size();
+        IsRotational = RotationalDisk.Holds(file.Facts);
     }
 
     /// <summary>Bytes; a file's grows with what is written through this store. A block device's never changes.</summary>
     public override long Length => Volatile.Read(ref _length);
+
+    /// <inheritdoc/>
+    public override bool IsRotational { get; }
 
     /// <summary>Whether it is a block device.</summary>
     public bool IsDevice => _file.IsDevice;
@@ -74,6 +78,23 @@ public sealed class FileStore : ByteStore
         {
             throw DiskErrors.Closed(Name);
         }
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>A block device may write the zeros itself, and does not tell before it is asked to.</remarks>
+    public override async ValueTask<bool> CanZeroFastAsync(CancellationToken cancellationToken = default)
+    {
+        if (!CanWrite || IsDevice)
+        {
+            return false;
+        }
+
+        if (_file.CanPunchHoles && !_file.IsPunchingKnown)
+        {
+            await Start(FileSpace.ProbePunching, 0, 0, default, cancellationToken);
+        }
+
+        return _file.CanPunchHoles && _file.IsPunchingKnown;
     }
 
     public override ValueTask DisposeAsync()

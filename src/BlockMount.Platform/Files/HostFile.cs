@@ -32,6 +32,9 @@ internal sealed unsafe class HostFile(DescriptorHandle handle, string name, File
 
     public bool CanPunchHoles { get; set; } = true;
 
+    /// <summary>Whether <see cref="CanPunchHoles"/> is the file system's answer and not a guess.</summary>
+    public bool IsPunchingKnown { get; set; }
+
     public bool CanZeroRanges { get; set; } = true;
 
     public bool CanAllocate { get; set; } = true;

@@ -26,7 +26,8 @@ internal readonly struct FileFacts
 
     public readonly FileType Type;
 
-    private readonly uint _reserved;
+    /// <summary>For a block device: its own number, where <see cref="Device"/> is that of the file system with its name.</summary>
+    public readonly uint Represents;
 
     public bool IsSameFile(in FileFacts other) => Inode == other.Inode && Device == other.Device;
 }

@@ -33,6 +33,8 @@ internal sealed class VdiLayer : ImageLayer
 
     public override bool KeepsAllocation => _header.IsFixed;
 
+    public override bool IsRotational => _store.IsRotational;
+
     public override ImageDescription Describe() => new()
     {
         Format = "vdi",
@@ -108,6 +110,8 @@ internal sealed class VdiLayer : ImageLayer
     public override void Commit(in Reservation reservation) => _table.Set((int)(reservation.Start >> _blockShift), reservation.Token);
 
     public override void Abandon(in Reservation reservation) => _table.ReturnSlot(reservation.Token);
+
+    public override bool CanMarkZero(long unitStart) => true;
 
     public override bool TryMarkZero(long unitStart)
     {

@@ -43,6 +43,8 @@ internal sealed class VhdLayer : ImageLayer
 
     public override IReadOnlyList<string> ParentPaths => _parentPaths;
 
+    public override bool IsRotational => _store.IsRotational;
+
     public override ImageDescription Describe() => VhdDescription.Of(_store, _structure) with
     {
         BlockSize = _header.BlockSize,

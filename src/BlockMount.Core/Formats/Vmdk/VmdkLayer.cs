@@ -31,6 +31,8 @@ internal sealed class VmdkLayer : ImageLayer
 
     public override bool KeepsAllocation => _extents.All(static e => e.GrainSize == 0);
 
+    public override bool IsRotational => _store.IsRotational || _files.Any(static f => f.IsRotational);
+
     public override ImageDescription Describe()
     {
         var sparse = _extents.Any(static e => e.GrainSize > 0);
@@ -82,6 +84,9 @@ internal sealed class VmdkLayer : ImageLayer
     }
 
     public override void Abandon(in Reservation reservation) => Writer.Abandon(ExtentAt(reservation.Start), reservation.Token);
+
+    public override bool CanMarkZero(long unitStart) => ExtentAt(unitStart) is
+        VmdkSparseExtent { Header.HasZeroedGrains: true, Line.Access: VmdkAccess.ReadWrite };
 
     public override bool TryMarkZero(long unitStart)
     {

@@ -82,6 +82,41 @@ public sealed class BlockStatusTests
     }
 
     [Fact]
+    public async Task A_tebibyte_of_alternating_extents_in_one_request_stays_bounded_too()
+    {
+        await using var server = new TestServer(new AlternatingDevice(1L << 40));
+        using var client = server.Go(NbdReplyStyle.Extended, contexts: ["base:allocation", "qemu:allocation-depth"]);
+        client.Request(NBD_CMD_BLOCK_STATUS, 0, 1ul << 40);
+        foreach (var _ in (int[])[1, 2])
+        {
+            var extents = RawClient.ExtendedExtents(client.Reply()).Extents;
+            Assert.Equal(BlockStatus.MaxExtents, extents.Count);
+            Assert.All(extents, e => Assert.Equal(512ul, e.Length));
+        }
+
+        client.AssertInStep();
+    }
+
+    [Theory]
+    [InlineData(NbdReplyStyle.Structured)]
+    [InlineData(NbdReplyStyle.Extended)]
+    public async Task Extents_are_multiples_of_the_block_size_and_a_mixed_block_is_data(NbdReplyStyle style)
+    {
+        var device = new MemoryDevice(1 << 20, alignment: 16384);
+        device.Bytes[20_000] = 1;
+        await using var server = new TestServer(device);
+        using var client = server.Go(style, contexts: "base:allocation");
+        client.Request(NBD_CMD_BLOCK_STATUS, 0, 1 << 20);
+        var reply = client.Reply();
+        var extents = style == NbdReplyStyle.Extended
+            ? RawClient.ExtendedExtents(reply).Extents
+            : [.. RawClient.Extents(reply).Extents.Select(e => ((ulong)e.Length, (ulong)e.State))];
+        Assert.Equal([(16384ul, Hole), (16384ul, 0ul), ((1ul << 20) - 32768, Hole)], extents);
+        Assert.Equal(NBD_EINVAL, client.Error(NBD_CMD_BLOCK_STATUS, 512, 16384));
+        client.AssertInStepOf(16384);
+    }
+
+    [Fact]
     public async Task A_request_of_almost_4_GiB_can_be_one_extent()
     {
         await using var server = new TestServer(new MappedDevice(new DiskExtent(0, 1L << 40, IsData: false, IsZero: true, -1, null, null)));

@@ -225,7 +225,9 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer, 
 
         writer.InfoExport(option, (ulong)export.Size, FlagsOf(export, name));
 
-        // Sent without being asked: the device enforces its alignment and payloads have a limit.
+        // Sent without being asked: the device enforces its alignment and payloads have a limit. A client that does not ask is not turned
+        // away with BLOCK_SIZE_REQD: kernels get their block size from whoever attaches them and never ask, and a request that is off the
+        // alignment is refused with EINVAL and changes nothing.
         writer.InfoBlockSize(option, export.MinimumBlockSize, export.PreferredBlockSize, MaxPayload);
         if (wantsName)
         {

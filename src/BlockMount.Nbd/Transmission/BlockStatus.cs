@@ -29,7 +29,7 @@ internal sealed class BlockStatus
     /// <summary>Asks the device, joining neighbours of the same state.</summary>
     /// <param name="device">Whose extents.</param>
     /// <param name="contexts">At least one.</param>
-    /// <param name="offset">In bytes; the range lies inside the device.</param>
+    /// <param name="offset">In bytes; the range lies inside the device and is aligned as it asks.</param>
     /// <param name="length">1 or more bytes.</param>
     /// <param name="onlyOne">REQ_ONE: stop after the first extent of each context.</param>
     public async ValueTask CollectAsync(BlockDevice device, NbdMetaContexts contexts, long offset, long length, bool onlyOne)
@@ -49,6 +49,7 @@ internal sealed class BlockStatus
                 throw new InvalidOperationException($"The map of {end - offset} bytes at {offset} is {extent.Length} bytes long.");
             }
 
+            extent = Aligned(extent, device.Alignment);
             allocationOpen = allocationOpen && TryAdd(_allocation, most, extent.Length, AllocationState(extent));
             depthOpen = depthOpen && TryAdd(_depth, most, extent.Length, (uint)(extent.Depth + 1));
             offset += extent.Length;
@@ -62,6 +63,14 @@ internal sealed class BlockStatus
         to = WriteChunk(to, style, request, NbdMetaContexts.BaseAllocation, _allocation, isLast: !isBoth);
         WriteChunk(to, style, request, NbdMetaContexts.AllocationDepth, _depth, isLast: true);
     }
+
+    /// <summary>
+    /// Extents must be multiples of the minimum block size, which a device's own need not be. A block of several states counts as data.
+    /// </summary>
+    private static DiskExtent Aligned(in DiskExtent extent, int alignment) =>
+        extent.Length < alignment
+            ? extent with { Length = alignment, IsData = true, IsZero = false }
+            : extent with { Length = extent.Length & -alignment };
 
     /// <summary>A hole is only claimed where it also reads as zero: everything else counts as data, which is always right.</summary>
     private static uint AllocationState(in DiskExtent extent) =>

@@ -97,9 +97,7 @@ internal sealed class RequestRules
             return Refuse(NBD_EINVAL, "A block status of 0 bytes has no extent.", ref reason);
         }
 
-        // Extents are not bound to the alignment, so neither is a question about them.
-        return CheckFlags(request, NBD_CMD_FLAG_REQ_ONE, ref reason)
-            ?? (IsInside(request) ? NBD_SUCCESS : PastEnd(request, NBD_EINVAL, ref reason));
+        return CheckFlags(request, NBD_CMD_FLAG_REQ_ONE, ref reason) ?? CheckRange(request, NBD_EINVAL, ref reason);
     }
 
     /// <summary>FUA is accepted everywhere, as the protocol asks of servers that advertise it; any other flag only where it means something.</summary>

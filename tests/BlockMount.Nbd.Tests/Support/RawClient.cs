@@ -233,6 +233,9 @@ internal sealed class RawClient : IDisposable
     /// <summary>Proves that the connection is alive and in step.</summary>
     public void AssertInStep() => AssertInStepAt(0);
 
+    /// <summary>As above, for a device with blocks of that many bytes.</summary>
+    public void AssertInStepOf(int block) => Assert.Equal(block, Read(0, block, cookie: 0xabcdef).Length);
+
     /// <summary>As above, where <paramref name="offset"/> is known to be readable.</summary>
     public void AssertInStepAt(ulong offset) => Assert.Equal(512, Read(offset, 512, cookie: 0xabcdef).Length);
 

@@ -95,14 +95,22 @@ internal sealed class RawClient : IDisposable
     public byte[] Receive(int count)
     {
         var bytes = new byte[count];
-        for (var at = 0; at < count;)
+        Receive(bytes.AsSpan());
+        return bytes;
+    }
+
+    public void Receive(Span<byte> into)
+    {
+        for (var at = 0; at < into.Length;)
         {
-            var read = _tls?.Read(bytes.AsSpan(at)) ?? _socket.Receive(bytes.AsSpan(at));
-            Assert.True(read > 0, $"the server closed after {at} of {count} bytes");
+            var read = _tls?.Read(into[at..]) ?? _socket.Receive(into[at..]);
+            if (read == 0)
+            {
+                Assert.Fail($"the server closed after {at} of {into.Length} bytes");
+            }
+
             at += read;
         }
-
-        return bytes;
     }
 
     /// <summary>Whether the server has closed, or reset, the connection and nothing is left to read.</summary>

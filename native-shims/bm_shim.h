@@ -61,6 +61,19 @@ enum {
     BM_SEEK_HOLE = 1
 };
 
+/* bm_wait directions */
+enum {
+    BM_WAIT_READ = 0,
+    BM_WAIT_WRITE = 1
+};
+
+/* bm_wait results */
+enum {
+    BM_WAIT_TIMED_OUT = 0,
+    BM_WAIT_READY = 1,      /* a read or write, at an end too, does not wait */
+    BM_WAIT_EVENT = 2       /* not so, and the event is set */
+};
+
 /* bm_error_kind results: what a caller can act on */
 enum {
     BM_ERROR_OTHER = 0,
@@ -112,6 +125,20 @@ BM_EXPORT int32_t bm_unlink(const char *path);
 BM_EXPORT int32_t bm_error_kind(int32_t error);
 BM_EXPORT int32_t bm_error_text(int32_t error, char *buffer, int32_t length);
 BM_EXPORT int32_t bm_io_uring_probe(void);
+BM_EXPORT int32_t bm_close_on_exec(int32_t fd);
+BM_EXPORT int32_t bm_event(void);
+BM_EXPORT int32_t bm_event_set(int32_t fd);
+
+/* Waits for a pipe or socket, for an event, or for so many milliseconds; without end when they are negative. */
+BM_EXPORT int32_t bm_wait(int32_t fd, int32_t direction, int32_t event, int32_t milliseconds);
+BM_EXPORT int64_t bm_read(int32_t fd, void *buffer, uint64_t length);
+BM_EXPORT int64_t bm_write(int32_t fd, const void *buffer, uint64_t length);
+
+/*
+ * Moves standard input and output to other descriptors, close-on-exec. What else the program reads is empty then, and what it prints goes to
+ * standard error, or nowhere when that is the same file. Output is -1 when both are one socket.
+ */
+BM_EXPORT int32_t bm_take_standard(int32_t *input, int32_t *output);
 BM_EXPORT uint32_t bm_user_id(void);
 
 /* Leaves the terminal: a session of its own, standard input, output and error on /dev/null. Irreversible. */

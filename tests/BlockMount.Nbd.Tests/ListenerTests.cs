@@ -193,7 +193,7 @@ public sealed class ListenerTests : IDisposable
     public void Sockets_meant_for_another_process_are_not_taken()
     {
         using var variables = Activation("1", "1");
-        Assert.Empty(SocketActivation.Take());
+        Assert.Empty(SocketActivation.Take(static _ => { }));
         Assert.Equal("1", Environment.GetEnvironmentVariable("LISTEN_FDS"));
     }
 
@@ -202,16 +202,36 @@ public sealed class ListenerTests : IDisposable
     {
         var passed = Stranger(_folder["s"]);
         using var variables = Activation("1", $"{Environment.ProcessId}");
-        var taken = Assert.Single(SocketActivation.Take((int)passed.SafeHandle.DangerousGetHandle()));
+        var kept = new List<int>();
+        var taken = Assert.Single(SocketActivation.Take(kept.Add, (int)passed.SafeHandle.DangerousGetHandle()));
+        Assert.Equal([(int)passed.SafeHandle.DangerousGetHandle()], kept);
         passed.SafeHandle.SetHandleAsInvalid();
         Assert.Null(Environment.GetEnvironmentVariable("LISTEN_FDS"));
-        Assert.Empty(SocketActivation.Take());
+        Assert.Empty(SocketActivation.Take(static _ => { }));
         using (taken)
         {
             await using var server = new NbdServer([new NbdExport("disk", new MemoryDevice(4096))]);
             server.Listen(taken);
             using var client = new Support.RawClient(_folder["s"]);
             client.Greeting();
+        }
+    }
+
+    [Fact]
+    public void A_passed_descriptor_that_is_no_stream_socket_is_an_error()
+    {
+        using var file = File.OpenHandle(_folder["file"], FileMode.Create, FileAccess.ReadWrite);
+        Refused((int)file.DangerousGetHandle(), "is not a socket");
+        var datagrams = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
+        var descriptor = (int)datagrams.SafeHandle.DangerousGetHandle();
+        datagrams.SafeHandle.SetHandleAsInvalid();
+        Refused(descriptor, "of type Dgram");
+
+        static void Refused(int descriptor, string text)
+        {
+            var error = Assert.Throws<DiskException>(() => SocketActivation.Adopt(descriptor));
+            Assert.Equal(ErrorKind.InvalidArgument, error.Kind);
+            Assert.Contains(text, error.Message, StringComparison.Ordinal);
         }
     }
 
@@ -223,7 +243,7 @@ public sealed class ListenerTests : IDisposable
     public void A_senseless_number_of_passed_sockets_is_an_error(string count)
     {
         using var variables = Activation(count, $"{Environment.ProcessId}");
-        Assert.Equal(ErrorKind.InvalidArgument, Assert.Throws<DiskException>(() => SocketActivation.Take()).Kind);
+        Assert.Equal(ErrorKind.InvalidArgument, Assert.Throws<DiskException>(() => SocketActivation.Take(static _ => { })).Kind);
     }
 
     [Theory]

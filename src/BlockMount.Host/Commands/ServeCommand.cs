@@ -14,7 +14,8 @@ internal static class ServeCommand
     {
         var images = new Argument<string[]>("IMAGE") { Arity = ArgumentArity.ZeroOrMore, Description = "One export each, NAME=IMAGE to name it; the first is also the default export" };
         var socket = new Option<string?>("--socket", "-k") { Description = "Unix socket (mode 0600); default NAME.sock in the run directory", HelpName = "PATH" };
-        var tcp = new Option<string?>("--tcp") { Description = "Listen on a TCP port too; NBD has no protection of its own", HelpName = "ADDR:PORT" };
+        var tcp = new Option<string?>("--tcp") { Description = "Listen on a TCP port too; NBD has no protection of its own, see --tls-certificates", HelpName = "ADDR:PORT" };
+        var stdio = new Option<bool>("--stdio") { Description = "Serve the one client on standard input and output, then end" };
         var connections = new Option<int?>("--max-connections", "-e", "--shared") { Description = $"Clients at a time, default {ServeDefaults.MaxConnections}, 0 for no limit", HelpName = "N" };
         var discard = new Option<string?>("--discard") { Description = "What trims do: unmap (default) gives file space back, ignore refuses them", HelpName = "ignore|unmap" };
         discard.AcceptOnlyFromAmong("ignore", "unmap");
@@ -27,29 +28,40 @@ internal static class ServeCommand
         var verbose = new Option<bool>("--verbose", "-v") { Description = "Log clients coming and going" };
         var persistent = new Option<bool>("--persistent", "-t") { Description = "Accepted for qemu-nbd's sake: this server always stays" };
         var child = new Option<bool>(BackgroundLauncher.ChildOption) { Hidden = true };
+        var tls = new TlsOptions();
         var options = new ImageOptions();
         var command = new Command("serve", "Serve disks over NBD; prints the URI, then \"ready\".")
         {
-            images, socket, tcp, connections, discard, depth, name, description, config, fork, pidFile, verbose, persistent, child,
+            images, socket, tcp, stdio, connections, discard, depth, name, description, config, fork, pidFile, verbose, persistent, child,
         };
+        tls.AddTo(command);
         options.AddTo(command);
         command.SetExamples(
-            "blockmount serve leaf.vdi", "blockmount serve --read-only -k /tmp/disk.sock leaf.vdi", "blockmount serve a=one.vdi b=two.vdi --allocation-depth");
+            "blockmount serve leaf.vdi", "blockmount serve --read-only -k /tmp/disk.sock leaf.vdi", "blockmount serve a=one.vdi b=two.vdi --allocation-depth",
+            "blockmount serve --tcp 0.0.0.0:10809 --tls-certificates /etc/pki/blockmount --tls-verify-peer leaf.vdi");
         command.SetWork(async (result, cancellation) =>
         {
+            var isStdio = result.GetValue(stdio);
+            if (isStdio && result.GetValue(fork))
+            {
+                throw NotWithStdio("--fork");
+            }
+
             if (result.GetValue(fork) && !result.GetValue(child))
             {
                 return await BackgroundLauncher.StartAsync(cancellation);
             }
 
             var file = result.GetValue(config) is { } path ? await ReadConfigAsync(path, cancellation) : new ConfigFile();
-            var limit = result.GetValue(connections) ?? file.MaxConnections ?? ServeDefaults.MaxConnections;
+            var limit = isStdio ? 1 : result.GetValue(connections) ?? file.MaxConnections ?? ServeDefaults.MaxConnections;
             var request = new ServeRequest
             {
                 Images = ImagesOf(result.GetValue(images) ?? [], result.GetValue(name), file),
                 Open = options.Read(result),
                 Socket = result.GetValue(socket) ?? file.Socket,
                 Tcp = result.GetValue(tcp) ?? file.Tcp,
+                Tls = tls.Read(result),
+                Stdio = isStdio,
                 MaxConnections = limit == 0 ? int.MaxValue : limit,
                 Trim = (result.GetValue(discard) ?? file.Discard ?? "unmap") == "unmap",
                 AllocationDepth = result.GetValue(depth) || file.AllocationDepth,
@@ -63,11 +75,24 @@ internal static class ServeCommand
                 throw new DiskException(ErrorKind.InvalidArgument, $"--max-connections {limit}: allowed is 0 (no limit) or more.");
             }
 
+            if (isStdio && (request.Socket ?? request.Tcp) is not null)
+            {
+                throw NotWithStdio(request.Socket is not null ? "a Unix socket (--socket)" : "a TCP port (--tcp)");
+            }
+
+            if (isStdio && !(Console.IsInputRedirected && Console.IsOutputRedirected))
+            {
+                throw new DiskException(ErrorKind.InvalidArgument, "--stdio speaks NBD on standard input and output, which are no terminals then: run it from the program that is the client.");
+            }
+
             await ServeHost.RunAsync(opener, request, cancellation);
             return ExitCode.Done;
         });
         return command;
     }
+
+    private static DiskException NotWithStdio(string other) =>
+        new(ErrorKind.InvalidArgument, $"--stdio serves the one client on standard input and output; it does not go with {other}.");
 
     private static List<(string? Name, string Image)> ImagesOf(IReadOnlyList<string> arguments, string? firstName, ConfigFile file)
     {

@@ -62,7 +62,7 @@ internal static class ServeHost
     {
         private static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(10);
         private readonly DateTimeOffset _since = DateTimeOffset.UtcNow;
-        private readonly NbdServer _server = new(images.Select(i => i.Export), new NbdServerOptions { MaxConnections = request.MaxConnections }, log);
+        private readonly NbdServer _server = new(images.Select(i => i.Export), new NbdServerOptions { MaxConnections = request.MaxConnections, Tls = request.Tls }, log);
         private ControlSocket? _control;
 
         public async Task StartAsync(CancellationToken cancellationToken)
@@ -87,6 +87,9 @@ internal static class ServeHost
             {
                 BackgroundLauncher.Ready();
             }
+
+            // Not before: clients that come and go at once would end a host that is still starting.
+            lifetime.ApplicationStarted.Register(() => _ = ServeConnectedAsync());
         }
 
         public async Task StopAsync(CancellationToken cancellationToken)
@@ -105,6 +108,16 @@ internal static class ServeHost
             if (_control is not null)
             {
                 await _control.DisposeAsync();
+            }
+        }
+
+        /// <summary>Serves the clients that were there from the start; when nobody else can come, the host ends with the last of them.</summary>
+        private async Task ServeConnectedAsync()
+        {
+            await Task.WhenAll(listeners.Connections.Select(_server.Serve));
+            if (listeners.Sockets.Count == 0)
+            {
+                lifetime.StopApplication();
             }
         }
 

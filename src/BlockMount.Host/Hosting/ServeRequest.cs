@@ -1,4 +1,5 @@
 using BlockMount.Host.Images;
+using BlockMount.Nbd.Tls;
 
 namespace BlockMount.Host.Hosting;
 
@@ -15,6 +16,12 @@ internal sealed record ServeRequest
 
     /// <summary>Address and port to listen on, or null.</summary>
     public string? Tcp { get; init; }
+
+    /// <summary>TLS for TCP clients, or null.</summary>
+    public NbdTls? Tls { get; init; }
+
+    /// <summary>Whether standard input and output are the one client.</summary>
+    public bool Stdio { get; init; }
 
     public int MaxConnections { get; init; } = ServeDefaults.MaxConnections;
 

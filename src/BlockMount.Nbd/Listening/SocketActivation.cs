@@ -4,7 +4,7 @@ using BlockMount.Core.Errors;
 
 namespace BlockMount.Nbd.Listening;
 
-/// <summary>Listening sockets that systemd, or a program that acts like it, has passed on (sd_listen_fds(3)).</summary>
+/// <summary>Sockets that systemd, or a program that acts like it, has passed on (sd_listen_fds(3)): listening, or connected to one client.</summary>
 public static class SocketActivation
 {
     private const int FirstDescriptor = 3;
@@ -14,11 +14,13 @@ public static class SocketActivation
     /// The sockets passed to this process, the caller's to dispose; none when it was started otherwise. Takes the variables out of the
     /// environment, so that a child process does not believe they are meant for it; a second call finds nothing.
     /// </summary>
-    /// <exception cref="DiskException">The variables are there but make no sense, or a descriptor is no socket.</exception>
-    public static IReadOnlyList<Socket> Take() => Take(FirstDescriptor);
+    /// <param name="closeOnExec">Sets that flag of a descriptor, which keeps child processes from inheriting it.</param>
+    /// <exception cref="DiskException">The variables are there but make no sense, or a descriptor is no stream socket.</exception>
+    public static IReadOnlyList<Socket> Take(Action<int> closeOnExec) => Take(closeOnExec, FirstDescriptor);
 
+    /// <param name="closeOnExec">As above.</param>
     /// <param name="first">The first descriptor passed; by convention 3.</param>
-    internal static IReadOnlyList<Socket> Take(int first)
+    internal static IReadOnlyList<Socket> Take(Action<int> closeOnExec, int first)
     {
         var count = Environment.GetEnvironmentVariable("LISTEN_FDS");
         var process = Environment.GetEnvironmentVariable("LISTEN_PID");
@@ -38,19 +40,40 @@ public static class SocketActivation
             throw new DiskException(ErrorKind.InvalidArgument, $"LISTEN_FDS is \"{count}\", not a number from 1 to {MostDescriptors}.");
         }
 
+        // All of them first, as one that cannot be used leaves the others open.
+        foreach (var descriptor in Enumerable.Range(first, sockets))
+        {
+            closeOnExec(descriptor);
+        }
+
         return [.. Enumerable.Range(first, sockets).Select(Adopt)];
     }
 
-    private static Socket Adopt(int descriptor)
+    /// <summary>A descriptor that another program has opened, as a socket that the caller owns.</summary>
+    /// <exception cref="DiskException"><see cref="ErrorKind.InvalidArgument"/> when it is no stream socket.</exception>
+    public static Socket Adopt(int descriptor)
     {
+        Socket socket;
+        var handle = new SafeSocketHandle(descriptor, ownsHandle: true);
         try
         {
-            return new Socket(new SafeSocketHandle(descriptor, ownsHandle: true));
+            socket = new Socket(handle);
         }
         catch (SocketException e)
         {
+            // Not ours to close, later and by surprise, when it is something else.
+            handle.SetHandleAsInvalid();
             throw new DiskException(
-                ErrorKind.InvalidArgument, $"LISTEN_FDS passes descriptor {descriptor}, which is not a socket ({e.Message}).", e);
+                ErrorKind.InvalidArgument, $"Descriptor {descriptor}, which was passed on, is not a socket ({e.Message}).", e);
         }
+
+        if (socket.SocketType == SocketType.Stream)
+        {
+            return socket;
+        }
+
+        var type = socket.SocketType;
+        socket.Dispose();
+        throw new DiskException(ErrorKind.InvalidArgument, $"Descriptor {descriptor}, which was passed on, is a socket of type {type}; NBD needs Stream.");
     }
 }

@@ -81,6 +81,28 @@ internal static unsafe partial class Shim
     [LibraryImport(Library, EntryPoint = "bm_io_uring_probe")]
     public static partial int ProbeIoUring();
 
+    [LibraryImport(Library, EntryPoint = "bm_close_on_exec")]
+    public static partial int CloseOnExec(int descriptor);
+
+    [LibraryImport(Library, EntryPoint = "bm_event")]
+    public static partial int Event();
+
+    [LibraryImport(Library, EntryPoint = "bm_event_set")]
+    public static partial int SetEvent(int descriptor);
+
+    /// <summary>A <see cref="WaitOutcome"/>; negative milliseconds wait without end.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_wait")]
+    public static partial int Wait(int descriptor, WaitDirection direction, int eventDescriptor, int milliseconds);
+
+    [LibraryImport(Library, EntryPoint = "bm_read")]
+    public static partial long ReadNext(int descriptor, void* buffer, ulong length);
+
+    [LibraryImport(Library, EntryPoint = "bm_write")]
+    public static partial long WriteNext(int descriptor, void* buffer, ulong length);
+
+    [LibraryImport(Library, EntryPoint = "bm_take_standard")]
+    public static partial int TakeStandard(int* input, int* output);
+
     [LibraryImport(Library, EntryPoint = "bm_user_id")]
     public static partial uint UserId();
 

@@ -45,6 +45,19 @@ internal enum SeekKind
     Hole = 1,
 }
 
+internal enum WaitDirection
+{
+    Read = 0,
+    Write = 1,
+}
+
+internal enum WaitOutcome
+{
+    TimedOut = 0,
+    Ready = 1,
+    Event = 2,
+}
+
 internal enum HostErrorKind
 {
     Other = 0,

@@ -125,7 +125,9 @@ BM_EXPORT int32_t bm_unlink(const char *path);
 BM_EXPORT int32_t bm_error_kind(int32_t error);
 BM_EXPORT int32_t bm_error_text(int32_t error, char *buffer, int32_t length);
 BM_EXPORT int32_t bm_io_uring_probe(void);
-BM_EXPORT int32_t bm_close_on_exec(int32_t fd);
+
+/* Makes a descriptor that another program opened one that calls wait on and that children do not inherit. */
+BM_EXPORT int32_t bm_adopt(int32_t fd);
 BM_EXPORT int32_t bm_event(void);
 BM_EXPORT int32_t bm_event_set(int32_t fd);
 

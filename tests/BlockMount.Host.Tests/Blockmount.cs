@@ -51,6 +51,8 @@ internal sealed class Server : IAsyncDisposable
     private readonly Process _process;
     private readonly StringBuilder _errors = new();
 
+    private readonly List<string> _printed = [];
+
     private Server(Process process, string socket)
     {
         _process = process;
@@ -68,6 +70,9 @@ internal sealed class Server : IAsyncDisposable
     public string Socket { get; }
 
     public string Uri => $"nbd+unix:///?socket={Socket}";
+
+    /// <summary>The lines printed before "ready".</summary>
+    public IReadOnlyList<string> Printed => _printed;
 
     public int Pid => _process.Id;
 
@@ -98,6 +103,8 @@ internal sealed class Server : IAsyncDisposable
             {
                 return server;
             }
+
+            server._printed.Add(line);
         }
 
         await process.WaitForExitAsync(deadline.Token);

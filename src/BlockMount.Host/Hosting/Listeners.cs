@@ -39,7 +39,7 @@ internal sealed class Listeners : IDisposable
         try
         {
             var secure = request.Tls is not null;
-            foreach (var socket in SocketActivation.Take(PassedDescriptor.CloseOnExec))
+            foreach (var socket in SocketActivation.Take(PassedDescriptor.Adopt))
             {
                 if (socket.Connected)
                 {
@@ -132,6 +132,13 @@ internal sealed class Listeners : IDisposable
         }
 
         var (socket, pipes) = StandardStreams.Take();
-        Add(pipes is not null ? new PipeTransport(pipes) : new SocketTransport(SocketActivation.Adopt(socket!.Value)));
+        if (pipes is not null)
+        {
+            Add(new PipeTransport(pipes));
+            return;
+        }
+
+        PassedDescriptor.Adopt(socket!.Value);
+        Add(new SocketTransport(SocketActivation.Adopt(socket.Value)));
     }
 }

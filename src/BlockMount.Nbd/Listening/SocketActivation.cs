@@ -14,13 +14,13 @@ public static class SocketActivation
     /// The sockets passed to this process, the caller's to dispose; none when it was started otherwise. Takes the variables out of the
     /// environment, so that a child process does not believe they are meant for it; a second call finds nothing.
     /// </summary>
-    /// <param name="closeOnExec">Sets that flag of a descriptor, which keeps child processes from inheriting it.</param>
+    /// <param name="prepare">Makes a descriptor one that child processes do not inherit and that blocking calls wait on.</param>
     /// <exception cref="DiskException">The variables are there but make no sense, or a descriptor is no stream socket.</exception>
-    public static IReadOnlyList<Socket> Take(Action<int> closeOnExec) => Take(closeOnExec, FirstDescriptor);
+    public static IReadOnlyList<Socket> Take(Action<int> prepare) => Take(prepare, FirstDescriptor);
 
-    /// <param name="closeOnExec">As above.</param>
+    /// <param name="prepare">As above.</param>
     /// <param name="first">The first descriptor passed; by convention 3.</param>
-    internal static IReadOnlyList<Socket> Take(Action<int> closeOnExec, int first)
+    internal static IReadOnlyList<Socket> Take(Action<int> prepare, int first)
     {
         var count = Environment.GetEnvironmentVariable("LISTEN_FDS");
         var process = Environment.GetEnvironmentVariable("LISTEN_PID");
@@ -43,13 +43,13 @@ public static class SocketActivation
         // All of them first, as one that cannot be used leaves the others open.
         foreach (var descriptor in Enumerable.Range(first, sockets))
         {
-            closeOnExec(descriptor);
+            prepare(descriptor);
         }
 
         return [.. Enumerable.Range(first, sockets).Select(Adopt)];
     }
 
-    /// <summary>A descriptor that another program has opened, as a socket that the caller owns.</summary>
+    /// <summary>A descriptor that another program has opened, and that was prepared, as a socket that the caller owns.</summary>
     /// <exception cref="DiskException"><see cref="ErrorKind.InvalidArgument"/> when it is no stream socket.</exception>
     public static Socket Adopt(int descriptor)
     {

@@ -9,13 +9,10 @@ public sealed class SocketTransport : NbdTransport
 
     private readonly Socket _socket;
 
-    /// <param name="socket">Connected; owned from here on.</param>
+    /// <param name="socket">Connected and blocking; owned from here on.</param>
     public SocketTransport(Socket socket)
     {
         _socket = socket;
-
-        // Whoever passed a socket on may have left it in the other mode, in which a receive would not wait.
-        socket.Blocking = true;
         IsLocal = socket.AddressFamily == AddressFamily.Unix;
         PeerName = Transports.PeerName.Of(socket);
     }

@@ -81,8 +81,8 @@ internal static unsafe partial class Shim
     [LibraryImport(Library, EntryPoint = "bm_io_uring_probe")]
     public static partial int ProbeIoUring();
 
-    [LibraryImport(Library, EntryPoint = "bm_close_on_exec")]
-    public static partial int CloseOnExec(int descriptor);
+    [LibraryImport(Library, EntryPoint = "bm_adopt")]
+    public static partial int Adopt(int descriptor);
 
     [LibraryImport(Library, EntryPoint = "bm_event")]
     public static partial int Event();

@@ -1,5 +1,6 @@
 using System.Net.Security;
 using System.Security.Authentication;
+using System.Security.Cryptography;
 using BlockMount.Nbd.Tls;
 
 namespace BlockMount.Nbd.Transports;
@@ -13,6 +14,7 @@ internal sealed class TlsTransport : NbdTransport
     private readonly NbdTransport _inner;
     private readonly TransportStream _stream;
     private readonly SslStream _tls;
+    private volatile bool _isBroken;
 
     /// <param name="inner">Nothing of TLS has been said on it; owned from here on.</param>
     public TlsTransport(NbdTransport inner)
@@ -39,7 +41,7 @@ internal sealed class TlsTransport : NbdTransport
             _tls.AuthenticateAsServer(settings.Options(refused => reason = refused));
             return true;
         }
-        catch (Exception e) when (e is AuthenticationException or IOException)
+        catch (Exception e) when (IsFailure(e))
         {
             failure = _stream.HasTimedOut ? "it took too long"
                 : reason.Length > 0 ? reason
@@ -69,10 +71,16 @@ internal sealed class TlsTransport : NbdTransport
             count = _tls.Read(into);
             return count > 0 ? ReceiveResult.Data : ReceiveResult.End;
         }
-        catch (Exception e) when (e is IOException or AuthenticationException)
+        catch (Exception e) when (IsFailure(e))
         {
             count = 0;
-            return _stream.HasTimedOut ? ReceiveResult.TimedOut : ReceiveResult.End;
+            if (_stream.HasTimedOut)
+            {
+                return ReceiveResult.TimedOut;
+            }
+
+            _isBroken = true;
+            return ReceiveResult.End;
         }
     }
 
@@ -85,8 +93,9 @@ internal sealed class TlsTransport : NbdTransport
             sent = bytes.Length;
             return true;
         }
-        catch (Exception e) when (e is IOException or AuthenticationException)
+        catch (Exception e) when (IsFailure(e))
         {
+            _isBroken = true;
             sent = 0;
             return false;
         }
@@ -98,7 +107,7 @@ internal sealed class TlsTransport : NbdTransport
     /// <summary>Says so in TLS as well, or the client could not tell this end from one that somebody else cut.</summary>
     public override void EndSending()
     {
-        if (_tls.IsAuthenticated)
+        if (_tls.IsAuthenticated && !_isBroken)
         {
             try
             {
@@ -107,7 +116,7 @@ internal sealed class TlsTransport : NbdTransport
                 // The stream below never waits asynchronously, so this has ended when it returns.
                 _tls.ShutdownAsync().GetAwaiter().GetResult();
             }
-            catch (Exception e) when (e is IOException or AuthenticationException)
+            catch (Exception e) when (IsFailure(e))
             {
                 // The client was faster.
             }
@@ -123,4 +132,6 @@ internal sealed class TlsTransport : NbdTransport
     public override void Abort() => _inner.Abort();
 
     protected override void Dispose(bool disposing) => _tls.Dispose();
+
+    private static bool IsFailure(Exception e) => e is IOException or AuthenticationException or CryptographicException;
 }

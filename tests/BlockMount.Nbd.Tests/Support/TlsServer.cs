@@ -7,6 +7,7 @@ using BlockMount.Core.Devices;
 using BlockMount.Nbd.Listening;
 using BlockMount.Nbd.Tls;
 using BlockMount.TestSupport;
+using Microsoft.Extensions.Logging;
 
 namespace BlockMount.Nbd.Tests.Support;
 
@@ -16,7 +17,7 @@ internal sealed class TlsServer : IAsyncDisposable
     private readonly TempFolder _folder = new();
     private readonly Socket _listener;
 
-    public TlsServer(BlockDevice device, NbdTlsMode mode = NbdTlsMode.Require, bool verifyPeer = false, NbdServerOptions? options = null)
+    public TlsServer(BlockDevice device, NbdTlsMode mode = NbdTlsMode.Require, bool verifyPeer = false, NbdServerOptions? options = null, ILogger<NbdServer>? log = null)
     {
         var certificates = TlsCertificates.Load(Authority.WriteServer(_folder["server"]));
         Clients = Authority.WriteClient(_folder["client"]);
@@ -24,7 +25,8 @@ internal sealed class TlsServer : IAsyncDisposable
         _listener = TcpListenerSocket.Bind("127.0.0.1:0");
         Server = new NbdServer(
             [new NbdExport("disk", device) { Trim = true }],
-            (options ?? new NbdServerOptions()) with { Tls = new NbdTls(certificates, mode, verifyPeer) });
+            (options ?? new NbdServerOptions()) with { Tls = new NbdTls(certificates, mode, verifyPeer) },
+            log);
         Server.Listen(_listener);
     }
 

@@ -134,13 +134,4 @@ public sealed class BlockStatusTests
             return extent with { Start = offset, Length = Math.Min(extent.End - offset, length) };
         }
     }
-
-    private sealed class AlternatingDevice(long length) : FakeDevice(length)
-    {
-        protected override DiskExtent Map(long offset, long length)
-        {
-            var isData = (offset / 512 % 2) == 0;
-            return new DiskExtent(offset, Math.Min(512 - (offset % 512), length), isData, !isData, isData ? 0 : -1, null, null);
-        }
-    }
 }

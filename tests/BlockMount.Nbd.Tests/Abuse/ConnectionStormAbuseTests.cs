@@ -2,30 +2,36 @@ using System.Net.Sockets;
 using BlockMount.Nbd.Tests.Support;
 using BlockMount.TestSupport;
 
-namespace BlockMount.Nbd.Tests;
+namespace BlockMount.Nbd.Tests.Abuse;
 
+/// <summary>Connections in masses; alone, since descriptors belong to the whole process.</summary>
 [Collection(typeof(AloneCollection))]
-public sealed class ConnectionStormTests
+public sealed class ConnectionStormAbuseTests : AbuseTest
 {
     [Fact]
+    [Row(37)]
     public async Task Ten_thousand_connections_leave_no_descriptor_behind()
     {
-        await using var server = new TestServer(new MemoryDevice(1 << 20));
+        var server = Serve();
         Storm(server, 100);
-        await TestServer.UntilAsync(() => server.Server.OpenConnections == 0, "the end of the first connections");
+        await OnlyWitnessLeftAsync();
         var before = Descriptors();
         Storm(server, 10_000);
-        await TestServer.UntilAsync(() => server.Server.OpenConnections == 0, "the end of all connections");
+        await OnlyWitnessLeftAsync();
         await TestServer.UntilAsync(() => Descriptors() <= before + 5, $"giving back descriptors ({before} before)");
         using var client = server.Go();
-        client.AssertInStep();
+        AssertAlive(client);
     }
 
     [Fact]
+    [Row(37)]
     public async Task A_server_out_of_descriptors_accepts_again_when_there_are_some()
     {
         Peer.Require("prlimit", "util-linux");
-        await using var server = new TestServer(new MemoryDevice(1 << 20));
+
+        // A warning says that descriptors ran out.
+        DeviceFails = true;
+        var server = Serve();
         var before = (await Peer.RunOkAsync("prlimit", "--pid", $"{Environment.ProcessId}", "--nofile", "--output=SOFT", "--noheadings")).Trim();
         await Peer.RunOkAsync("prlimit", "--pid", $"{Environment.ProcessId}", $"--nofile={Descriptors() + 60}:");
         var hoard = new List<Socket>();

@@ -101,128 +101,6 @@ public sealed class ServingTests
             Assert.Equal(-1, device.Bytes.AsSpan(i * 100_000, 50_000).IndexOfAnyExcept((byte)(i + 1)));
         }
     }
-
-    [Fact]
-    public async Task Requests_in_flight_are_bounded_and_all_are_answered()
-    {
-        var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        var device = new SlowDevice(1 << 20) { Gate = (_, _) => gate.Task };
-        await using var server = new TestServer(device, new NbdServerOptions { MaxRequestsInFlight = 16 });
-        using var client = server.Go();
-        for (ulong i = 0; i < 200; i++)
-        {
-            client.Request(NBD_CMD_READ, i * 512, 512, cookie: i);
-        }
-
-        await TestServer.UntilAsync(() => device.Running == 16, "the start of 16 reads");
-        gate.SetResult();
-        Assert.Equal(Enumerable.Range(0, 200).Select(i => (ulong)i), Enumerable.Range(0, 200).Select(_ => client.Reply().Cookie).Order());
-        Assert.Equal(16, device.MostRunning);
-    }
-
-    [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public async Task A_client_that_reads_nothing_is_not_read_from_either(bool slow)
-    {
-        MemoryDevice device = slow ? new SlowDevice(2 << 20) { Gate = async (_, _) => await Task.Yield() } : new MemoryDevice(2 << 20);
-        device.Bytes.AsSpan().Fill(1);
-        await using var server = new TestServer(device, new NbdServerOptions { MaxBytesInFlight = 4 << 20 });
-        using var rude = server.Go();
-        using var polite = server.Go();
-        for (ulong i = 0; i < 64; i++)
-        {
-            rude.Request(NBD_CMD_READ, 0, 1 << 20, cookie: i);
-        }
-
-        await TestServer.UntilAsync(() => server.Server.Clients[0].Requests > 0, "the first request");
-        await Task.Delay(300);
-        Assert.InRange(server.Server.Clients[0].Requests, 1, 20);
-        polite.AssertInStep();
-        Assert.Equal(
-            Enumerable.Range(0, 64).Select(i => (ulong)i),
-            Enumerable.Range(0, 64).Select(_ => rude.Reply()).Select(r => (RawClient.DataOf(r, 0, 1 << 20).Length, r.Cookie).Cookie).Order());
-    }
-
-    [Fact]
-    public async Task Completions_and_a_blocked_send_do_not_wait_for_each_other()
-    {
-        var device = new SlowDevice(4 << 20, seed: 5);
-        await using var server = new TestServer(device);
-        using var client = server.Go();
-        var sender = Task.Run(() =>
-        {
-            for (ulong i = 0; i < 400; i++)
-            {
-                client.Request(i % 3 == 0 ? NBD_CMD_WRITE : NBD_CMD_READ, 0, 100_000, cookie: i, payload: i % 3 == 0 ? new byte[100_000] : null);
-            }
-        });
-        await Task.Delay(200);
-        var cookies = Enumerable.Range(0, 400).Select(_ => client.Reply()).Select(r => (r.Error, r.Cookie)).OrderBy(r => r.Cookie).ToList();
-        Assert.Equal(Enumerable.Range(0, 400).Select(i => (0u, (ulong)i)), cookies);
-        await sender;
-    }
-
-    [Fact]
-    public async Task A_flush_on_one_connection_covers_writes_answered_on_another()
-    {
-        var device = new MemoryDevice(1 << 20);
-        await using var server = new TestServer(device);
-        using var first = server.Go();
-        using var second = server.Go();
-        Assert.Equal(NBD_SUCCESS, first.Error(NBD_CMD_WRITE, 0, 512, payload: [.. Enumerable.Repeat((byte)1, 512)]));
-        Assert.Equal(NBD_SUCCESS, second.Error(NBD_CMD_WRITE, 256, 512, payload: [.. Enumerable.Repeat((byte)2, 512)]));
-        Assert.Equal(NBD_SUCCESS, first.Error(NBD_CMD_FLUSH, 0, 0));
-        Assert.Equal(1, device.Flushes);
-        var read = second.Read(0, 1024);
-        Assert.Equal((1, 2, 2, 0), (read[255], read[256], read[767], read[768]));
-    }
-
-    [Fact]
-    public async Task Stopping_finishes_what_has_started_and_refuses_the_rest()
-    {
-        var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        var device = new SlowDevice(1 << 20) { Gate = (_, _) => gate.Task };
-        await using var server = new TestServer(device, new NbdServerOptions { MaxRequestsInFlight = 4 });
-        using var busy = server.Go();
-        using var idle = server.Go();
-        using var negotiating = server.Connect();
-        negotiating.Greeting();
-        for (ulong i = 0; i < 8; i++)
-        {
-            busy.Request(NBD_CMD_WRITE, i * 512, 512, cookie: i, payload: [.. Enumerable.Repeat((byte)9, 512)]);
-        }
-
-        await TestServer.UntilAsync(() => device.Running == 4, "the start of 4 writes");
-        var stop = server.Server.StopAsync();
-        Assert.True(idle.IsClosed());
-        Assert.True(negotiating.IsClosed());
-        Assert.False(stop.IsCompleted);
-        gate.SetResult();
-        var replies = Enumerable.Range(0, 8).Select(_ => busy.Reply()).OrderBy(r => r.Cookie).Select(r => r.Error).ToList();
-        Assert.Equal([0, 0, 0, 0], replies.Take(4));
-        Assert.All(replies.Skip(4), e => Assert.True(e is NBD_SUCCESS or NBD_ESHUTDOWN, "started before the stop was seen, or refused"));
-        Assert.Equal(NBD_ESHUTDOWN, replies[7]);
-        Assert.True(busy.IsClosed());
-        await stop.WaitAsync(TimeSpan.FromSeconds(20));
-        Assert.Equal((9, 0), (device.Bytes[0], device.Bytes[7 * 512]));
-    }
-
-    [Fact]
-    public async Task Stopping_gives_up_on_a_client_that_does_not_read_when_the_deadline_comes()
-    {
-        await using var server = new TestServer(new MemoryDevice(2 << 20));
-        using var rude = server.Go();
-        for (ulong i = 0; i < 64; i++)
-        {
-            rude.Request(NBD_CMD_READ, 0, 1 << 20);
-        }
-
-        using var deadline = new CancellationTokenSource(300);
-        await server.Server.StopAsync(deadline.Token).WaitAsync(TimeSpan.FromSeconds(20));
-        await TestServer.UntilAsync(() => server.Server.OpenConnections == 0, "the end of the connection");
-    }
-
     [Fact]
     public async Task The_server_says_who_is_connected_to_what_and_since_when()
     {
@@ -246,6 +124,35 @@ public sealed class ServingTests
         await TestServer.UntilAsync(() => Volatile.Read(ref left) is not null, "the news that the client left");
         Assert.Equal(2, left!.Requests);
         Assert.Empty(server.Server.Clients);
+    }
+
+    [Fact]
+    public async Task A_server_for_one_client_does_not_announce_several_connections()
+    {
+        await using var server = new TestServer(new MemoryDevice(1 << 20), new NbdServerOptions { MaxConnections = 1 });
+        using var client = server.Connect();
+        client.Handshake();
+        client.Option(NBD_OPT_INFO, RawClient.GoPayload("disk"));
+        Assert.Equal(0, client.OptionReplies()[0].Data[10] & (NBD_FLAG_CAN_MULTI_CONN >> 8));
+    }
+
+    [Fact]
+    public async Task Trim_is_refused_by_an_export_that_does_not_offer_it()
+    {
+        await using var server = new TestServer([new NbdExport("disk", new MemoryDevice(1 << 20))]);
+        using var client = server.Go();
+        Assert.Equal(NBD_EINVAL, client.Error(NBD_CMD_TRIM, 0, 512));
+    }
+
+    [Fact]
+    public async Task Requests_off_the_alignment_are_refused()
+    {
+        await using var server = new TestServer(new MemoryDevice(1 << 20, alignment: 512));
+        using var client = server.Go();
+        Assert.Equal(NBD_EINVAL, client.Error(NBD_CMD_READ, 1, 512));
+        Assert.Equal(NBD_EINVAL, client.Error(NBD_CMD_READ, 0, 100));
+        Assert.Equal(NBD_EINVAL, client.Error(NBD_CMD_WRITE, 256, 512, payload: new byte[512]));
+        client.AssertInStep();
     }
 
     [Fact]

@@ -76,7 +76,7 @@ public sealed class ReplyAbuseTests : AbuseTest
             rude.Request(NBD_CMD_READ, 0, Size, cookie: i);
         }
 
-        await TestServer.UntilAsync(() => Server.Server.Clients[1].Requests > 0, "the first request");
+        await TestServer.UntilAsync(() => Server.Server.Clients is [_, { Requests: > 0 }], "the first request");
         await Task.Delay(300);
         Assert.InRange(Server.Server.Clients[1].Requests, 1, 20);
         using (var polite = Server.Go())

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using BlockMount.Nbd.Tests.Support;
+using Microsoft.Extensions.Logging;
 using static BlockMount.Nbd.NbdConstants;
 
 namespace BlockMount.Nbd.Tests;

@@ -240,7 +240,7 @@ public sealed class HandshakeAbuseTests : AbuseTest
         }
 
         Assert.Equal((NBD_OPT_GO, NBD_REP_ACK), client.OptionReplies() is [.., var last] ? (last.Option, last.Type) : default);
-        client.Structured = structured;
+        client.Style = structured ? NbdReplyStyle.Structured : NbdReplyStyle.Simple;
         var content = new byte[512];
         new Random(75).NextBytes(content);
         var read = client.ReadReply(512);

@@ -131,7 +131,7 @@ public sealed class MetaContextAbuseTests : AbuseTest
     {
         client.Option(NBD_OPT_GO, GoPayload(name));
         Assert.Equal(NBD_REP_ACK, client.OptionReplies()[^1].Type);
-        client.Structured = true;
+        client.Style = NbdReplyStyle.Structured;
     }
 
     private void AssertNothingSelected(RawClient client)

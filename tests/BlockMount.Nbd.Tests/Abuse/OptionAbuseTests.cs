@@ -211,7 +211,7 @@ public sealed class OptionAbuseTests : AbuseTest
         }
 
         Go(client);
-        client.Structured = true;
+        client.Style = NbdReplyStyle.Structured;
         AssertAlive(client);
     }
 

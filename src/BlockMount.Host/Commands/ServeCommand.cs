@@ -7,7 +7,7 @@ using BlockMount.Host.Images;
 
 namespace BlockMount.Host.Commands;
 
-/// <summary><c>serve</c>: images over NBD until SIGTERM or Ctrl+C.</summary>
+/// <summary><c>serve</c>: images over NBD until SIGTERM or Ctrl+C, or until the clients that were passed to it are done.</summary>
 internal static class ServeCommand
 {
     public static Command Create(ImageOpener opener)

@@ -221,17 +221,17 @@ public sealed class ListenerTests : IDisposable
     public void A_passed_descriptor_that_is_no_stream_socket_is_an_error()
     {
         using var file = File.OpenHandle(_folder["file"], FileMode.Create, FileAccess.ReadWrite);
-        Refused((int)file.DangerousGetHandle(), "is not a socket");
-        var datagrams = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
-        var descriptor = (int)datagrams.SafeHandle.DangerousGetHandle();
-        datagrams.SafeHandle.SetHandleAsInvalid();
-        Refused(descriptor, "of type Dgram");
+        Refused((int)file.DangerousGetHandle(), "Unknown");
+        RandomAccess.Write(file, "still open"u8, 0);
+        using var datagrams = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
+        Refused((int)datagrams.SafeHandle.DangerousGetHandle(), "Dgram");
 
-        static void Refused(int descriptor, string text)
+        static void Refused(int descriptor, string type)
         {
             var error = Assert.Throws<DiskException>(() => SocketActivation.Adopt(descriptor));
             Assert.Equal(ErrorKind.InvalidArgument, error.Kind);
-            Assert.Contains(text, error.Message, StringComparison.Ordinal);
+            Assert.StartsWith($"Descriptor {descriptor}, which was passed on, is no stream socket", error.Message, StringComparison.Ordinal);
+            Assert.Contains(type, error.Message, StringComparison.Ordinal);
         }
     }
 

@@ -50,30 +50,26 @@ public static class SocketActivation
     }
 
     /// <summary>A descriptor that another program has opened, and that was prepared, as a socket that the caller owns.</summary>
-    /// <exception cref="DiskException"><see cref="ErrorKind.InvalidArgument"/> when it is no stream socket.</exception>
+    /// <exception cref="DiskException"><see cref="ErrorKind.InvalidArgument"/> when it is no stream socket; it stays open then.</exception>
     public static Socket Adopt(int descriptor)
     {
-        Socket socket;
         var handle = new SafeSocketHandle(descriptor, ownsHandle: true);
         try
         {
-            socket = new Socket(handle);
+            // The runtime takes a file as well, as a socket of no known type.
+            var socket = new Socket(handle);
+            return socket.SocketType == SocketType.Stream ? socket : throw NoStreamSocket($"its type is {socket.SocketType}");
         }
         catch (SocketException e)
         {
-            // Not ours to close, later and by surprise, when it is something else.
-            handle.SetHandleAsInvalid();
-            throw new DiskException(
-                ErrorKind.InvalidArgument, $"Descriptor {descriptor}, which was passed on, is not a socket ({e.Message}).", e);
+            throw NoStreamSocket(e.Message);
         }
 
-        if (socket.SocketType == SocketType.Stream)
+        DiskException NoStreamSocket(string why)
         {
-            return socket;
+            // Whatever it is, it is not ours to close.
+            handle.SetHandleAsInvalid();
+            return new DiskException(ErrorKind.InvalidArgument, $"Descriptor {descriptor}, which was passed on, is no stream socket ({why}).");
         }
-
-        var type = socket.SocketType;
-        socket.Dispose();
-        throw new DiskException(ErrorKind.InvalidArgument, $"Descriptor {descriptor}, which was passed on, is a socket of type {type}; NBD needs Stream.");
     }
 }

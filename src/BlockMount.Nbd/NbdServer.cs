@@ -219,8 +219,9 @@ public sealed class NbdServer : IAsyncDisposable
             {
                 return;
             }
-            catch (ObjectDisposedException)
+            catch (Exception e) when (e is ObjectDisposedException or SocketException { SocketErrorCode: SocketError.OperationAborted })
             {
+                // Its owner has closed the listener.
                 return;
             }
             catch (SocketException e)

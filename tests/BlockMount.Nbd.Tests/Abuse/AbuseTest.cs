@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Text;
 using BlockMount.Core.Devices;
 using BlockMount.Nbd.Tests.Support;
@@ -129,14 +130,31 @@ public abstract class AbuseTest : IAsyncDisposable
         }
     }
 
+    /// <summary>A reply to a READ that the device failed at: as a refusal, and under structured replies with the offset of the first byte that is missing.</summary>
+    private protected static void AssertReadFailed(Reply reply, bool structured, ulong cookie, ulong offset)
+    {
+        Assert.Equal((!structured, cookie, NBD_EIO), (reply.IsSimple, reply.Cookie, reply.Error));
+        if (structured)
+        {
+            Assert.Equal((NBD_REPLY_TYPE_ERROR_OFFSET, NBD_REPLY_FLAG_DONE), (reply.Type, reply.Flags));
+            Assert.Equal(reply.Data.Length - 14, (reply.Data[4] << 8) | reply.Data[5]);
+            AssertText(reply.Data[6..^8]);
+            Assert.Equal(offset, BinaryPrimitives.ReadUInt64BigEndian(reply.Data.AsSpan(reply.Data.Length - 8)));
+        }
+    }
+
     /// <summary>One request is refused under simple and under structured replies; the connection goes on and nothing is changed.</summary>
-    private protected void AssertRequestRefused(ushort type, ulong offset, uint length, ushort flags, uint error)
+    private protected void AssertRequestRefused(ushort type, ulong offset, uint length, ushort flags, uint error) =>
+        AssertRequestRefused(type, offset, length, flags, error, error);
+
+    /// <summary>As above, with a value for each of the two.</summary>
+    private protected void AssertRequestRefused(ushort type, ulong offset, uint length, ushort flags, uint structuredError, uint simpleError)
     {
         foreach (var structured in (bool[])[true, false])
         {
             using var client = structured ? Server.Go(contexts: "base:allocation") : Server.Go(structured: false);
             client.Request(type, offset, length, flags, cookie: 77, type == NBD_CMD_WRITE ? Payload((int)length) : null);
-            AssertRefusal(client.Reply(), structured, 77, error);
+            AssertRefusal(client.Reply(), structured, 77, structured ? structuredError : simpleError);
             AssertAlive(client);
         }
 

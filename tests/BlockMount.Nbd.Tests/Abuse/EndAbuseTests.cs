@@ -230,6 +230,10 @@ public sealed class EndAbuseTests : AbuseTest
             rude.Request(NBD_CMD_READ, 0, Size);
         }
 
+        // Two answers fill the socket, and the third is held up in it.
+        await TestServer.UntilAsync(() => Server.Server.Clients.Any(c => c.BytesSent > Size), "the first answer");
+        await Task.Delay(300);
+
         // The one warning that there is says how many were not finished.
         DeviceFails = true;
         WitnessIsSentAway();

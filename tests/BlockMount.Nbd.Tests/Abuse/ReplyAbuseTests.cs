@@ -37,7 +37,15 @@ public sealed class ReplyAbuseTests : AbuseTest
         {
             client.Request(type, 0, length, cookie: type, payload: type == NBD_CMD_WRITE ? Payload(512) : null);
             var reply = client.Reply();
-            AssertRefusal(reply, structured: true, type, NBD_EIO);
+            if (type == NBD_CMD_READ)
+            {
+                AssertReadFailed(reply, structured: true, type, offset: 0);
+            }
+            else
+            {
+                AssertRefusal(reply, structured: true, type, NBD_EIO);
+            }
+
             Assert.Equal("disk.vdi: the sector cannot be read.", reply.Text);
         }
 

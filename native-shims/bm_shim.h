@@ -104,6 +104,14 @@ struct bm_file_facts {
     uint32_t represents;    /* the device that a device's inode stands for, else 0; has 32 bits on Linux */
 };
 
+struct bm_completion {
+    uint64_t tag;
+    int32_t result;         /* bytes or events, or -errno */
+    uint32_t reserved;
+};
+
+struct bm_ring;
+
 BM_EXPORT int32_t bm_open(const char *path, int32_t flags);
 BM_EXPORT int32_t bm_close(int32_t fd);
 BM_EXPORT int64_t bm_pread(int32_t fd, void *buffer, uint64_t length, int64_t offset);
@@ -130,6 +138,7 @@ BM_EXPORT int32_t bm_io_uring_probe(void);
 BM_EXPORT int32_t bm_adopt(int32_t fd);
 BM_EXPORT int32_t bm_event(void);
 BM_EXPORT int32_t bm_event_set(int32_t fd);
+BM_EXPORT int32_t bm_event_clear(int32_t fd);
 
 /* Waits for a pipe or socket, for an event, or for so many milliseconds; without end when they are negative. */
 BM_EXPORT int32_t bm_wait(int32_t fd, int32_t direction, int32_t event, int32_t milliseconds);
@@ -141,6 +150,14 @@ BM_EXPORT int64_t bm_write(int32_t fd, const void *buffer, uint64_t length);
  * standard error, or nowhere when that is the same file. Output is -1 when both are one socket.
  */
 BM_EXPORT int32_t bm_take_standard(int32_t *input, int32_t *output);
+
+BM_EXPORT int32_t bm_ring_open(uint32_t entries, struct bm_ring **opened);
+BM_EXPORT int32_t bm_ring_close(struct bm_ring *ring);
+BM_EXPORT int32_t bm_ring_read(struct bm_ring *ring, int32_t fd, void *buffer, uint32_t length, int64_t offset, uint64_t tag);
+BM_EXPORT int32_t bm_ring_poll(struct bm_ring *ring, int32_t socket, int32_t write, uint64_t tag);
+BM_EXPORT int32_t bm_ring_wait(struct bm_ring *ring, int64_t timeout_ms, struct bm_completion *completions, int32_t most);
+BM_EXPORT int64_t bm_recv(int32_t socket, void *buffer, uint64_t length, int32_t wait);
+BM_EXPORT int64_t bm_send(int32_t socket, const void *data, uint64_t length);
 BM_EXPORT uint32_t bm_user_id(void);
 
 /* Leaves the terminal: a session of its own, standard input, output and error on /dev/null. Irreversible. */

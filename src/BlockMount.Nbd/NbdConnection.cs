@@ -123,7 +123,13 @@ internal sealed class NbdConnection : INegotiationHost
         }
 
         _transport.SetTimeLimits(receive: Milliseconds(_server.Options.ProgressTimeout), send: 0);
-        var loop = new RequestLoop(_session, input, _writer, _server.Pool, _server.Options, _log);
+        using var waits = _transport.CanWaitInLoop ? _server.Options.IoLoop?.Invoke() : null;
+        var loop = new RequestLoop(_session, input, _writer, _server.Pool, _server.Options, _log, waits);
+        if (waits is not null)
+        {
+            _transport.WaitIn(waits, loop.Woken);
+        }
+
         _loop = loop;
         if (_stopping)
         {

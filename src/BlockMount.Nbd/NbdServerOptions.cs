@@ -1,3 +1,4 @@
+using BlockMount.Core.Storage;
 using BlockMount.Nbd.Tls;
 
 namespace BlockMount.Nbd;
@@ -25,6 +26,9 @@ public sealed record NbdServerOptions
 
     /// <summary>TLS for clients over a network; null for none. Unix sockets and pipes have the host's permissions and stay as they are.</summary>
     public NbdTls? Tls { get; init; }
+
+    /// <summary>Makes the loop that a connection's thread waits in, on that thread; null, or a null result, for threads that block on their client.</summary>
+    public Func<IoLoop?>? IoLoop { get; init; }
 
     /// <summary>Called, on the connection's thread, when a client that was past the handshake is gone.</summary>
     public Action<NbdClientInfo>? ClientLeft { get; init; }

@@ -3,6 +3,7 @@ using BlockMount.Core.Errors;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Images;
 using BlockMount.Nbd;
+using BlockMount.Platform.Engine;
 using BlockMount.Platform.Hosts;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -62,7 +63,7 @@ internal static class ServeHost
     {
         private static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(10);
         private readonly DateTimeOffset _since = DateTimeOffset.UtcNow;
-        private readonly NbdServer _server = new(images.Select(i => i.Export), new NbdServerOptions { MaxConnections = request.MaxConnections, Tls = request.Tls }, log);
+        private readonly NbdServer _server = new(images.Select(i => i.Export), new NbdServerOptions { MaxConnections = request.MaxConnections, Tls = request.Tls, IoLoop = RingLoop.TryCreate }, log);
         private ControlSocket? _control;
 
         public async Task StartAsync(CancellationToken cancellationToken)

@@ -1,3 +1,5 @@
+using BlockMount.Core.Storage;
+using BlockMount.Nbd.Transports;
 using BlockMount.Nbd.Wire;
 using static BlockMount.Nbd.NbdConstants;
 
@@ -11,6 +13,7 @@ namespace BlockMount.Nbd.Transmission;
 /// A completion only links the request into a list, on whatever thread the device completes: a client that does not read then blocks
 /// the connection's own two threads at most, never a device's completion thread that other connections wait for. A request counts as
 /// in flight until its reply is sent, so a client that reads nothing stops the receiving thread in <see cref="WaitForRoom"/>.
+/// A connection whose thread waits in an <see cref="IoLoop"/> needs no second one: completions on other threads wake the loop.
 /// </remarks>
 internal sealed class PendingReplies(
     SocketWriter writer,
@@ -19,7 +22,8 @@ internal sealed class PendingReplies(
     ReadNarrower narrower,
     NbdReplyStyle style,
     int maxRequests,
-    long maxBytes)
+    long maxBytes,
+    IoLoop? loop) : IWokenConnection
 {
     /// <summary>Data up to this many bytes is copied to leave with other replies; more is sent from where it lies.</summary>
     private const int MostCopied = 16 << 10;
@@ -27,6 +31,8 @@ internal sealed class PendingReplies(
     private readonly object _lock = new();
     private readonly Stack<PendingRequest> _free = new();
     private PendingRequest? _first, _last;
+    private readonly int _receivingThread = Environment.CurrentManagedThreadId;
+    private ReplyBuffer? _replies;
     private Thread? _thread;
     private int _count;
     private long _bytes;
@@ -50,6 +56,12 @@ internal sealed class PendingReplies(
         }
 
         replies.Flush();
+        if (loop is not null)
+        {
+            WaitInLoop(loop, bytes);
+            return;
+        }
+
         lock (_lock)
         {
             while (!HasRoom(bytes))
@@ -63,7 +75,11 @@ internal sealed class PendingReplies(
     public void Add(in RequestHeader request, in ValueTask operation, in OperationState state, int weight)
     {
         // What may fail comes before the request is counted, or the end of the connection would wait for it in vain.
-        StartThread();
+        if (loop is null)
+        {
+            StartThread();
+        }
+
         var pending = TakeFree();
         pending.Set(request, state, weight);
         lock (_lock)
@@ -83,7 +99,7 @@ internal sealed class PendingReplies(
             if (_last is null)
             {
                 _first = request;
-                Monitor.PulseAll(_lock);
+                Announce();
             }
             else
             {
@@ -97,6 +113,13 @@ internal sealed class PendingReplies(
     /// <summary>Blocks until everything is answered, or dropped when the client is gone.</summary>
     public void Drain()
     {
+        if (loop is not null)
+        {
+            WaitInLoop(loop, long.MaxValue);
+            _replies?.Dispose();
+            return;
+        }
+
         lock (_lock)
         {
             _isClosing = true;
@@ -108,6 +131,62 @@ internal sealed class PendingReplies(
 
     /// <summary>Operations that have not been answered.</summary>
     public int Count => Volatile.Read(ref _count);
+
+    /// <summary>Whether any operation has not been answered.</summary>
+    public bool IsWaiting => Count > 0;
+
+    /// <summary>Sends what has completed; on the receiving thread, when it waits in a loop.</summary>
+    public void AnswerCompleted()
+    {
+        if (Volatile.Read(ref _first) is null)
+        {
+            return;
+        }
+
+        PendingRequest? first;
+        lock (_lock)
+        {
+            first = _first;
+            _first = _last = null;
+        }
+
+        _replies ??= new ReplyBuffer(writer, pool);
+        Answer(first, _replies);
+    }
+
+    private void WaitInLoop(IoLoop loop, long bytes)
+    {
+        while (IsWithoutRoom(bytes))
+        {
+            if (Volatile.Read(ref _first) is null)
+            {
+                loop.WaitForWake();
+            }
+
+            AnswerCompleted();
+        }
+    }
+
+    private bool IsWithoutRoom(long bytes)
+    {
+        lock (_lock)
+        {
+            return !HasRoom(bytes);
+        }
+    }
+
+    /// <summary>The lock is held, so that the request cannot be answered, and the connection not end, before the loop was woken.</summary>
+    private void Announce()
+    {
+        if (loop is null)
+        {
+            Monitor.PulseAll(_lock);
+        }
+        else if (Environment.CurrentManagedThreadId != _receivingThread)
+        {
+            loop.Wake();
+        }
+    }
 
     private void StartThread()
     {
@@ -134,21 +213,26 @@ internal sealed class PendingReplies(
         using var replies = new ReplyBuffer(writer, pool);
         while (TakeCompleted() is { } first)
         {
-            PendingRequest? answered = null;
-            for (PendingRequest? request = first, next; request is not null; request = next)
-            {
-                next = request.Next;
-                request.Next = null;
-                if (TryAnswer(request, replies))
-                {
-                    request.Next = answered;
-                    answered = request;
-                }
-            }
-
-            replies.Flush();
-            Recycle(answered);
+            Answer(first, replies);
         }
+    }
+
+    private void Answer(PendingRequest? first, ReplyBuffer replies)
+    {
+        PendingRequest? answered = null;
+        for (PendingRequest? request = first, next; request is not null; request = next)
+        {
+            next = request.Next;
+            request.Next = null;
+            if (TryAnswer(request, replies))
+            {
+                request.Next = answered;
+                answered = request;
+            }
+        }
+
+        replies.Flush();
+        Recycle(answered);
     }
 
     private PendingRequest? TakeCompleted()

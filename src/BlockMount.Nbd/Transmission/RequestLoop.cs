@@ -1,3 +1,4 @@
+using BlockMount.Core.Storage;
 using BlockMount.Nbd.Handshake;
 using BlockMount.Nbd.Transports;
 using BlockMount.Nbd.Wire;
@@ -27,7 +28,8 @@ internal sealed class RequestLoop : IDisposable
     private volatile bool _stopping;
 
     public RequestLoop(
-        NbdSession session, ReceiveBuffer input, SocketWriter writer, PinnedBufferPool pool, NbdServerOptions options, ILogger log)
+        NbdSession session, ReceiveBuffer input, SocketWriter writer, PinnedBufferPool pool, NbdServerOptions options, ILogger log,
+        IoLoop? loop)
     {
         _input = input;
         _pool = pool;
@@ -39,7 +41,7 @@ internal sealed class RequestLoop : IDisposable
         _replies = new ReplyBuffer(writer, pool);
         _narrower = new ReadNarrower(session.Export.Device, pool, session.Style);
         _pending = new PendingReplies(
-            writer, pool, _answers, _narrower, session.Style, options.MaxRequestsInFlight, options.MaxBytesInFlight);
+            writer, pool, _answers, _narrower, session.Style, options.MaxRequestsInFlight, options.MaxBytesInFlight, loop);
         _executor = new RequestExecutor(session, _replies, _pending, _answers, _narrower, pool);
     }
 
@@ -48,6 +50,9 @@ internal sealed class RequestLoop : IDisposable
 
     /// <summary>Requests whose device operation is under way.</summary>
     public int Pending => _pending.Count;
+
+    /// <summary>What a transport that waits in a loop talks to.</summary>
+    public IWokenConnection Woken => _pending;
 
     /// <summary>Why the phase ended, when it was not for a clean disconnect.</summary>
     public string? EndReason { get; private set; }

@@ -1,3 +1,5 @@
+using BlockMount.Core.Storage;
+
 namespace BlockMount.Nbd.Transports;
 
 /// <summary>
@@ -32,6 +34,14 @@ public abstract class NbdTransport : IDisposable
         var left = (int)Math.Clamp(deadline - Environment.TickCount64, 1, int.MaxValue);
         SetTimeLimits(left, left);
     }
+
+    /// <summary>Whether <see cref="WaitIn"/> may be called.</summary>
+    internal virtual bool CanWaitInLoop => false;
+
+    /// <summary>Waits in a loop from here on, in which operations of the connection complete; only the receiving thread sends then.</summary>
+    /// <param name="loop">The receiving thread's; outlives every later call.</param>
+    /// <param name="connection">Told when something has completed.</param>
+    internal virtual void WaitIn(IoLoop loop, IWokenConnection connection) => throw new NotSupportedException();
 
     /// <summary>Waits for bytes and takes as many as there are and fit.</summary>
     /// <param name="into">At least one byte long.</param>

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using BlockMount.Core.Storage;
 
 namespace BlockMount.Nbd.Transports;
 
@@ -8,6 +9,9 @@ public sealed class SocketTransport : NbdTransport
     private const int UnixSendBuffer = 1 << 20;
 
     private readonly Socket _socket;
+    private IoLoop? _loop;
+    private IWokenConnection? _connection;
+    private int _receiveLimit;
 
     /// <param name="socket">Connected and blocking; owned from here on.</param>
     public SocketTransport(Socket socket)
@@ -42,13 +46,24 @@ public sealed class SocketTransport : NbdTransport
     /// <inheritdoc/>
     public override void SetTimeLimits(int receive, int send)
     {
-        _socket.ReceiveTimeout = receive;
+        _socket.ReceiveTimeout = _receiveLimit = receive;
         _socket.SendTimeout = send;
     }
 
     /// <inheritdoc/>
+    internal override bool CanWaitInLoop => true;
+
+    /// <inheritdoc/>
+    internal override void WaitIn(IoLoop loop, IWokenConnection connection) => (_loop, _connection) = (loop, connection);
+
+    /// <inheritdoc/>
     public override ReceiveResult Receive(Span<byte> into, out int count)
     {
+        if (_loop is { } loop)
+        {
+            return Receive(loop, _connection!, into, out count);
+        }
+
         count = _socket.Receive(into, SocketFlags.None, out var error);
         return error switch
         {
@@ -61,6 +76,12 @@ public sealed class SocketTransport : NbdTransport
     /// <inheritdoc/>
     public override bool TrySend(ReadOnlySpan<byte> bytes, out int sent)
     {
+        if (_loop is { } loop)
+        {
+            sent = bytes.Length;
+            return loop.Send(_socket.Handle, bytes);
+        }
+
         sent = _socket.Send(bytes, SocketFlags.None, out var error);
         return error == SocketError.Success;
     }
@@ -79,6 +100,24 @@ public sealed class SocketTransport : NbdTransport
     public override void Abort() => Shutdown(SocketShutdown.Both);
 
     protected override void Dispose(bool disposing) => _socket.Dispose();
+
+    /// <summary>What has completed is answered before every wait: a client may wait for it before it sends more.</summary>
+    private ReceiveResult Receive(IoLoop loop, IWokenConnection connection, Span<byte> into, out int count)
+    {
+        while (true)
+        {
+            connection.AnswerCompleted();
+            switch (loop.Receive(_socket.Handle, into, canBeWoken: connection.IsWaiting, _receiveLimit, out count))
+            {
+                case IoEvent.Data:
+                    return ReceiveResult.Data;
+                case IoEvent.TimedOut:
+                    return ReceiveResult.TimedOut;
+                case IoEvent.End:
+                    return ReceiveResult.End;
+            }
+        }
+    }
 
     private void Shutdown(SocketShutdown how)
     {

@@ -138,7 +138,12 @@ public sealed class FileStore : ByteStore
             }
         }
 
-        // Every other outcome, errors and the end of the file included, is for the blocking read to find out.
+        // Every other outcome, errors and the end of the file included, is for the read that waits to find out.
+        if (!cancellationToken.CanBeCanceled && RingLoop.Current is { } loop && loop.TryRead(_file, offset + done, buffer[done..], out var completion))
+        {
+            return completion;
+        }
+
         Interlocked.Increment(ref _engineReads);
         return Start(ReadCall, offset + done, buffer.Length - done, buffer[done..], cancellationToken);
     }

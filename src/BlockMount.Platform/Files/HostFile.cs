@@ -212,6 +212,12 @@ internal sealed unsafe class HostFile(DescriptorHandle handle, string name, File
     /// <summary>Asks the kernel to forget clean pages, so that the next read goes to the disk.</summary>
     public void DropCache() => Run("dropping its cache", 0, static (descriptor, _) => Shim.DropCache(descriptor));
 
+    /// <summary>The descriptor, which stays open until <see cref="Release"/>, for a call that completes later.</summary>
+    /// <exception cref="ObjectDisposedException">It is closed.</exception>
+    public int Hold() => handle.Enter();
+
+    public void Release() => handle.Leave();
+
     public void Dispose() => handle.Dispose();
 
     private void Run(string operation, long argument, Func<int, long, int> call)

@@ -90,6 +90,10 @@ internal static unsafe partial class Shim
     [LibraryImport(Library, EntryPoint = "bm_event_set")]
     public static partial int SetEvent(int descriptor);
 
+    /// <summary>1 when it was set since the last call, else 0.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_event_clear")]
+    public static partial int ClearEvent(int descriptor);
+
     /// <summary>A <see cref="WaitOutcome"/>; negative milliseconds wait without end.</summary>
     [LibraryImport(Library, EntryPoint = "bm_wait")]
     public static partial int Wait(int descriptor, WaitDirection direction, int eventDescriptor, int milliseconds);
@@ -102,6 +106,28 @@ internal static unsafe partial class Shim
 
     [LibraryImport(Library, EntryPoint = "bm_take_standard")]
     public static partial int TakeStandard(int* input, int* output);
+
+    [LibraryImport(Library, EntryPoint = "bm_ring_open")]
+    public static partial int OpenRing(uint entries, nint* ring);
+
+    [LibraryImport(Library, EntryPoint = "bm_ring_close")]
+    public static partial int CloseRing(nint ring);
+
+    /// <summary>The buffer must stay pinned until the completion with that tag.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_ring_read")]
+    public static partial int RingRead(nint ring, int descriptor, void* buffer, uint length, long offset, ulong tag);
+
+    [LibraryImport(Library, EntryPoint = "bm_ring_poll")]
+    public static partial int RingPoll(nint ring, int socket, int write, ulong tag);
+
+    [LibraryImport(Library, EntryPoint = "bm_ring_wait")]
+    public static partial int RingWait(nint ring, long timeoutMilliseconds, RingCompletion* completions, int most);
+
+    [LibraryImport(Library, EntryPoint = "bm_recv")]
+    public static partial long Receive(int socket, void* buffer, ulong length, int wait);
+
+    [LibraryImport(Library, EntryPoint = "bm_send")]
+    public static partial long Send(int socket, void* data, ulong length);
 
     [LibraryImport(Library, EntryPoint = "bm_user_id")]
     public static partial uint UserId();

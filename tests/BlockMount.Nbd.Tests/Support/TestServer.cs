@@ -1,5 +1,6 @@
 using BlockMount.Core.Devices;
 using BlockMount.Nbd.Listening;
+using BlockMount.Platform.Engine;
 using BlockMount.TestSupport;
 using Microsoft.Extensions.Logging;
 
@@ -19,9 +20,12 @@ internal sealed class TestServer : IAsyncDisposable
     public TestServer(IEnumerable<NbdExport> exports, NbdServerOptions? options = null, ILogger<NbdServer>? log = null)
     {
         _listener = UnixSocketListener.Bind(_folder["s"]);
-        Server = new NbdServer(exports, options, log);
+        Server = new NbdServer(exports, (options ?? new NbdServerOptions()) with { IoLoop = UsesThreads ? null : RingLoop.TryCreate }, log);
         Server.Listen(_listener.Socket);
     }
+
+    /// <summary>Whether connections block on their clients, as they do where there is no io_uring, and not in a loop.</summary>
+    public static bool UsesThreads => Environment.GetEnvironmentVariable("BLOCKMOUNT_TEST_IO") == "threads";
 
     public NbdServer Server { get; }
 

@@ -39,8 +39,15 @@ internal sealed class ReplyBuffer(SocketWriter writer, PinnedBufferPool pool) : 
         // First of all: should anything below throw, the operation's reference keeps the slot out of every other hand for ever.
         var buffer = _buffer;
         buffer.AddReference();
-        Flush();
+
+        // Before sending what is gathered in front: that exchanges a large buffer for another, and the slot lies in this one.
         offset = _end;
+        Flush();
+        if (!ReferenceEquals(buffer, _buffer))
+        {
+            return buffer;
+        }
+
         if (IsLarge)
         {
             Exchange(PinnedBufferPool.StandardCapacity);

@@ -45,6 +45,33 @@ public sealed class LostImageTests : PeerTest
     }
 
     [Theory]
+    [InlineData("raw", "disk.raw")]
+    [InlineData("vdi", "disk.vdi")]
+    [InlineData("vdi:fixed", "disk.vdi")]
+    [InlineData("vhd", "disk.vhd")]
+    [InlineData("vhd:fixed", "disk.vhd")]
+    [InlineData("vmdk", "disk.vmdk")]
+    [InlineData("vdi vdi vdi vdi", "L0.vdi")]
+    [InlineData("vdi vmdk vhd", "L0.vdi")]
+    public async Task A_copy_of_a_disk_that_was_cut_off_fails_and_the_map_makes_no_hole_of_what_is_lost(string kind, string file)
+    {
+        Peer.Require("nbdinfo", "libnbd-bin");
+        Peer.Require("nbdcopy", "libnbd-bin");
+        await using var server = await ServeAsync(kind, "--read-only");
+        await Peer.RunOkAsync("truncate", "--size=4M", Path.Combine(Path.GetDirectoryName(Leaf)!, file));
+
+        // An error says that something is lost. A hole would come out of every copy as zeros that nobody wrote.
+        var map = await Peer.RunAsync("nbdinfo", ["--json", "--map", server.Uri]);
+        if (map.ExitCode == 0)
+        {
+            CheckMap(map.Output, "offset", Disks.Content, e => (e.GetProperty("type").GetInt32() & 2) != 0);
+        }
+
+        Assert.NotEqual(0, (await Peer.RunAsync("nbdcopy", [server.Uri, Folder["out.raw"]])).ExitCode);
+        Assert.Equal(0, await server.StopAsync());
+    }
+
+    [Theory]
     [InlineData("vdi vdi vdi vdi")]
     [InlineData("vdi vmdk vhd")]
     public async Task A_chain_whose_files_are_removed_or_replaced_goes_on_with_those_it_opened(string kind)

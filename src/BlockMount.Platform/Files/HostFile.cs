@@ -188,7 +188,8 @@ internal sealed unsafe class HostFile(DescriptorHandle handle, string name, File
             {
                 return HostErrors.KindOf(data) switch
                 {
-                    HostErrorKind.NoData => new(length, IsHole: true),
+                    // Also said of an offset behind the end. What a file lost by being cut off is no hole: reading it has to fail.
+                    HostErrorKind.NoData => Size() - offset is var left and > 0 ? new(Math.Min(left, length), IsHole: true) : new(length, IsHole: false),
                     HostErrorKind.Unsupported or HostErrorKind.Invalid => new(length, IsHole: false),
                     _ => throw HostErrors.Operation(data, Name, "map", offset, length),
                 };

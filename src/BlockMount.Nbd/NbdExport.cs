@@ -9,7 +9,6 @@ namespace BlockMount.Nbd;
 public sealed class NbdExport
 {
     private readonly string _description = "";
-    private string? _writeRefusal;
 
     /// <param name="name">UTF-8 length 0 to 4096 bytes, without NUL; compared byte for byte.</param>
     /// <param name="device">Outlives every connection to the export.</param>
@@ -45,8 +44,11 @@ public sealed class NbdExport
     /// <summary>Bytes a client can reach: the device's length down to a multiple of its alignment.</summary>
     public long Size => Device.Length & ~((long)Device.Alignment - 1);
 
+    /// <summary>Refuses writes after an error nobody foresaw; the same one for every export over the same bytes.</summary>
+    public WriteLatch Latch { get; init; } = new();
+
     /// <summary>The sentence with which writes and flushes are refused after an error nobody foresaw; null while all is well.</summary>
-    public string? WriteRefusal => Volatile.Read(ref _writeRefusal);
+    public string? WriteRefusal => Latch.Refusal;
 
     /// <summary>The contexts a client may select.</summary>
     public NbdMetaContexts Contexts => NbdMetaContexts.BaseAllocation | (AllocationDepth ? NbdMetaContexts.AllocationDepth : 0);
@@ -75,10 +77,7 @@ public sealed class NbdExport
     }
 
     /// <summary>Refuses every later write and flush on every connection: what is on disk is no longer known to be right.</summary>
-    internal void RefuseWrites(Exception cause) => Interlocked.CompareExchange(
-        ref _writeRefusal,
-        $"{Device.Name}: writes are refused since an unexpected error ({cause.GetType().Name}: {cause.Message}).",
-        null);
+    internal void RefuseWrites(Exception cause) => Latch.Close(Device.Name, cause);
 
     private static void CheckString(string value, string parameter)
     {

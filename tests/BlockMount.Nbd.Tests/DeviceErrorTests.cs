@@ -112,4 +112,21 @@ public sealed class DeviceErrorTests
         Assert.Equal(NBD_SUCCESS, other.Error(NBD_CMD_WRITE, 0, 512, payload: new byte[512]));
         Assert.Contains("a fault of ours", server.Server.Exports[0].WriteRefusal, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public async Task Exports_over_the_same_bytes_stop_writing_together()
+    {
+        var device = new FailingDevice(1 << 20);
+        var latch = new WriteLatch();
+        await using var server = new TestServer([new NbdExport("disk", device) { Latch = latch }, new NbdExport("part", device) { Latch = latch }]);
+        using var whole = server.Go();
+        using var part = server.Go(name: "part");
+        device.Fails = _ => new InvalidOperationException("a fault of ours");
+        Assert.Equal(NBD_EIO, part.Error(NBD_CMD_WRITE, 0, 512, payload: new byte[512]));
+        device.Fails = _ => null;
+
+        Assert.Equal(NBD_EIO, whole.Error(NBD_CMD_WRITE, 0, 512, payload: new byte[512]));
+        Assert.Equal(NBD_EIO, whole.Error(NBD_CMD_FLUSH, 0, 0));
+        whole.AssertInStep();
+    }
 }

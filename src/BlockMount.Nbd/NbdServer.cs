@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using BlockMount.Nbd.Handshake;
+using BlockMount.Nbd.Listening;
 using BlockMount.Nbd.Transmission;
 using BlockMount.Nbd.Transports;
 using Microsoft.Extensions.Logging;
@@ -19,6 +20,7 @@ public sealed class NbdServer : IAsyncDisposable
     private readonly List<Task> _acceptLoops = [];
     private readonly Dictionary<long, NbdConnection> _connections = [];
     private readonly List<NbdConnection> _handshakes = [];
+    private readonly UserDoor _door;
     private int _admitted;
     private long _lastId;
     private bool _isStopping;
@@ -31,6 +33,7 @@ public sealed class NbdServer : IAsyncDisposable
         Exports = [.. exports];
         Options = options ?? new NbdServerOptions();
         _log = log ?? NullLogger<NbdServer>.Instance;
+        _door = new UserDoor(Options.AllowedUsers, _log);
         ArgumentOutOfRangeException.ThrowIfZero(Exports.Count, nameof(exports));
         ArgumentOutOfRangeException.ThrowIfLessThan(Options.MaxConnections, 1, nameof(options));
         ArgumentOutOfRangeException.ThrowIfLessThan(Options.MaxHandshakes, 1, nameof(options));
@@ -213,7 +216,14 @@ public sealed class NbdServer : IAsyncDisposable
             {
                 var socket = await listener.AcceptAsync(cancellationToken);
                 isShort = false;
-                _ = Start(new SocketTransport(socket), session: null);
+                if (_door.Admits(socket))
+                {
+                    _ = Start(new SocketTransport(socket), session: null);
+                }
+                else
+                {
+                    socket.Dispose();
+                }
             }
             catch (OperationCanceledException)
             {

@@ -30,6 +30,12 @@ public sealed record NbdServerOptions
     /// <summary>Makes the loop that a connection's thread waits in, on that thread; null, or a null result, for threads that block on their client.</summary>
     public Func<IoLoop?>? IoLoop { get; init; }
 
+    /// <summary>
+    /// Numbers of the only users whose processes are accepted from a listening socket, by the credentials of a Unix socket; whoever has
+    /// none, as over TCP, is refused then. Null accepts everybody.
+    /// </summary>
+    public IReadOnlySet<uint>? AllowedUsers { get; init; }
+
     /// <summary>Called, on the connection's thread, when a client that was past the handshake is gone.</summary>
     public Action<NbdClientInfo>? ClientLeft { get; init; }
 }

@@ -33,6 +33,32 @@ public sealed class ListenerTests : IDisposable
     }
 
     [Fact]
+    public void Mode_and_what_is_to_be_prepared_hold_before_the_socket_can_be_seen()
+    {
+        const UnixFileMode group = OwnerOnly | UnixFileMode.GroupRead | UnixFileMode.GroupWrite;
+        using (UnixSocketListener.Bind(_folder["s"], group, prepared =>
+        {
+            Assert.False(File.Exists(_folder["s"]));
+            Assert.True(File.Exists(prepared));
+            Assert.Equal(OwnerOnly | UnixFileMode.UserExecute, File.GetUnixFileMode(Path.GetDirectoryName(prepared)!));
+        }))
+        {
+            Assert.Equal(group, File.GetUnixFileMode(_folder["s"]));
+            Connect(_folder["s"]);
+        }
+
+        Assert.Empty(Names(""));
+    }
+
+    [Fact]
+    public void A_socket_that_cannot_be_prepared_leaves_nothing_behind()
+    {
+        Assert.Throws<DiskException>(() => UnixSocketListener.Bind(
+            _folder["s"], OwnerOnly, _ => throw new DiskException(ErrorKind.AccessDenied, "not yours to give")));
+        Assert.Empty(Names(""));
+    }
+
+    [Fact]
     public void A_path_that_is_served_is_not_taken()
     {
         using var first = UnixSocketListener.Bind(_folder["s"]);

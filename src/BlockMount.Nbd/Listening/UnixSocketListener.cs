@@ -8,7 +8,7 @@ namespace BlockMount.Nbd.Listening;
 
 /// <summary>
 /// A listening Unix socket at a path of the file system. A path that a live server listens on is never taken from it, a stale socket
-/// is replaced in one step, anything else at the path stays. Only its user can connect: the mode is 0600 from the first moment.
+/// is replaced in one step, anything else at the path stays. Mode and owner, 0600 and this user if nothing else is asked for, hold from the first moment.
 /// </summary>
 public sealed class UnixSocketListener : IDisposable
 {
@@ -36,11 +36,15 @@ public sealed class UnixSocketListener : IDisposable
     public Socket Socket { get; }
 
     /// <summary>Binds and listens; a missing parent directory is made with mode 0700.</summary>
+    /// <param name="path">Where clients find it.</param>
+    /// <param name="mode">Mode of the socket; to connect, one must be allowed to write.</param>
+    /// <param name="prepare">Called with a path of the socket before anybody else can reach it, such as to change its owner.</param>
     /// <exception cref="DiskException">
     /// <see cref="ErrorKind.InvalidArgument"/> for a path that is too long, <see cref="ErrorKind.Busy"/> for one that is served,
     /// <see cref="ErrorKind.AlreadyExists"/> for one that holds something else, <see cref="ErrorKind.AccessDenied"/>.
     /// </exception>
-    public static UnixSocketListener Bind(string path)
+    public static UnixSocketListener Bind(
+        string path, UnixFileMode mode = UnixFileMode.UserRead | UnixFileMode.UserWrite, Action<string>? prepare = null)
     {
         path = System.IO.Path.GetFullPath(path);
         CheckLength(path);
@@ -53,7 +57,7 @@ public sealed class UnixSocketListener : IDisposable
             try
             {
                 CheckReplaceable(path);
-                return new UnixSocketListener(path, BindAside(path, directory), held);
+                return new UnixSocketListener(path, BindAside(path, directory, mode, prepare), held);
             }
             catch
             {
@@ -178,7 +182,7 @@ public sealed class UnixSocketListener : IDisposable
     /// Binds under another name in a directory that nobody else can enter and moves the finished socket to its path: no one sees it
     /// with another mode, and a stale one is replaced without a moment in which there is none.
     /// </summary>
-    private static Socket BindAside(string path, string directory)
+    private static Socket BindAside(string path, string directory, UnixFileMode mode, Action<string>? prepare)
     {
         var aside = System.IO.Path.Combine(directory, "." + RandomNumberGenerator.GetHexString(8, lowercase: true));
         var temporary = System.IO.Path.Combine(aside, "s");
@@ -198,7 +202,10 @@ public sealed class UnixSocketListener : IDisposable
             socket.Bind(new UnixDomainSocketEndPoint(link is null ? temporary : System.IO.Path.Combine(link, "d", "s")));
             if (!OperatingSystem.IsWindows())
             {
-                File.SetUnixFileMode(temporary, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+                prepare?.Invoke(temporary);
+
+                // After a change of owner, which takes bits away.
+                File.SetUnixFileMode(temporary, mode);
             }
 
             socket.Listen(Backlog);

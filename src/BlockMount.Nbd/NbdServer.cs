@@ -150,7 +150,7 @@ public sealed class NbdServer : IAsyncDisposable
         {
             if (_admitted >= Options.MaxConnections)
             {
-                return $"This server already serves {_admitted} clients, as many as it may.";
+                return $"This server already serves {_admitted} {(_admitted == 1 ? "client" : "clients")}, as many as it may.";
             }
 
             _admitted++;

@@ -7,10 +7,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A terminal, or a pipe or socket at whose other end somebody waits. A file is left alone: it may be open for another reason too. */
+static bool holds_a_peer(const struct stat *facts)
+{
+    return S_ISCHR(facts->st_mode) || S_ISFIFO(facts->st_mode) || S_ISSOCK(facts->st_mode);
+}
+
 static bool is_one_of(const struct stat *facts, const struct stat standard[3])
 {
     for (int i = 0; i < 3; i++) {
-        if (facts->st_dev == standard[i].st_dev && facts->st_ino == standard[i].st_ino) {
+        if (holds_a_peer(&standard[i]) && facts->st_dev == standard[i].st_dev && facts->st_ino == standard[i].st_ino) {
             return true;
         }
     }

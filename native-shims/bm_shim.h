@@ -159,6 +159,10 @@ BM_EXPORT int32_t bm_ring_wait(struct bm_ring *ring, int64_t timeout_ms, struct 
 BM_EXPORT int64_t bm_recv(int32_t socket, void *buffer, uint64_t length, int32_t wait);
 BM_EXPORT int64_t bm_send(int32_t socket, const void *data, uint64_t length);
 BM_EXPORT uint32_t bm_user_id(void);
+BM_EXPORT int64_t bm_user_by_name(const char *name);
+BM_EXPORT int64_t bm_group_by_name(const char *name);
+BM_EXPORT int32_t bm_change_owner(const char *path, uint32_t user, uint32_t group);
+BM_EXPORT int32_t bm_terminate(int32_t process);
 
 /* Leaves the terminal: a session of its own, standard input, output and error on /dev/null. Irreversible. */
 BM_EXPORT int32_t bm_detach(void);

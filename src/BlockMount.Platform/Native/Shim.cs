@@ -132,6 +132,19 @@ internal static unsafe partial class Shim
     [LibraryImport(Library, EntryPoint = "bm_user_id")]
     public static partial uint UserId();
 
+    [LibraryImport(Library, EntryPoint = "bm_user_by_name", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial long UserByName(string name);
+
+    [LibraryImport(Library, EntryPoint = "bm_group_by_name", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial long GroupByName(string name);
+
+    /// <summary><see cref="uint.MaxValue"/> leaves the user or group as it is.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_change_owner", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int ChangeOwner(string path, uint user, uint group);
+
+    [LibraryImport(Library, EntryPoint = "bm_terminate")]
+    public static partial int Terminate(int process);
+
     [LibraryImport(Library, EntryPoint = "bm_detach")]
     public static partial int Detach();
 }

@@ -69,12 +69,14 @@ internal sealed class Server : IAsyncDisposable
 
     public string Socket { get; }
 
-    public string Uri => $"nbd+unix:///?socket={Socket}";
+    public string Uri => UriOf(string.Empty);
 
-    /// <summary>The lines printed before "ready".</summary>
-    public IReadOnlyList<string> Printed => _printed;
+    /// <summary>What it printed before "ready".</summary>
+    public IReadOnlyList<string> Uris => _printed;
 
     public int Pid => _process.Id;
+
+    public string UriOf(string export) => $"nbd+unix:///{export}?socket={Socket}";
 
     public string Errors
     {
@@ -88,9 +90,12 @@ internal sealed class Server : IAsyncDisposable
     }
 
     /// <summary>Starts it and waits for "ready".</summary>
-    public static async Task<Server> StartAsync(string socket, params string[] arguments)
+    public static Task<Server> StartAsync(string socket, params string[] arguments) => StartExactlyAsync(socket, ["--socket", socket, .. arguments]);
+
+    /// <summary>Starts it with these arguments and no others, and waits for "ready".</summary>
+    public static async Task<Server> StartExactlyAsync(string socket, params string[] arguments)
     {
-        var start = new ProcessStartInfo(Blockmount.Program, ["serve", "--socket", socket, .. arguments])
+        var start = new ProcessStartInfo(Blockmount.Program, ["serve", .. arguments])
         {
             UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true,
         };
@@ -111,12 +116,12 @@ internal sealed class Server : IAsyncDisposable
         throw new InvalidOperationException($"serve ended with {process.ExitCode}: {server.Errors}");
     }
 
-    /// <summary>SIGTERM, and its exit code.</summary>
-    public async Task<int> StopAsync()
+    /// <summary>A signal that asks it to end, and its exit code.</summary>
+    public async Task<int> StopAsync(string signal = "TERM")
     {
         if (!_process.HasExited)
         {
-            await Peer.RunOkAsync("/bin/kill", "-TERM", Pid.ToString());
+            await Peer.RunOkAsync("/bin/kill", "-" + signal, Pid.ToString());
         }
 
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(60));

@@ -114,7 +114,7 @@ public sealed class TlsTests : IDisposable
     /// <summary>What the server printed for TCP clients, with the name its certificate has.</summary>
     private string Uri(Server server, string certificates)
     {
-        var printed = Assert.Single(server.Printed, line => line.StartsWith("nbds://127.0.0.1:", StringComparison.Ordinal));
+        var printed = Assert.Single(server.Uris, line => line.StartsWith("nbds://127.0.0.1:", StringComparison.Ordinal));
         return $"{printed.Replace("127.0.0.1", "localhost", StringComparison.Ordinal)}?tls-certificates={_folder[certificates]}";
     }
 }

@@ -65,7 +65,7 @@ internal sealed record CreateDocument(string Path, string Format, long Capacity,
 internal sealed record ConvertDocument(string Source, string Destination, string Format, long Capacity, long FileSize);
 
 internal sealed record ExportFacts(
-    string Name, string Uri, string Image, bool ReadOnly, long Capacity, long Reads, long BytesRead, long Writes, long BytesWritten, long Zeroes, long Trims, long Flushes);
+    string Name, string Uri, string Image, string? Mode, string? Overlay, bool ReadOnly, long Capacity, long Reads, long BytesRead, long Writes, long BytesWritten, long Zeroes, long Trims, long Flushes);
 
 internal sealed record ClientFacts(string Export, string Peer, DateTimeOffset Since, long Requests);
 
@@ -96,29 +96,7 @@ internal sealed record MountedFacts(string Directory, string? Filesystem, int? P
 
 internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Purpose, string? Remedy);
 
-internal sealed record ConfigFile
-{
-    public IReadOnlyList<ConfigExport> Exports { get; init; } = [];
-
-    public string? Socket { get; init; }
-
-    public string? Tcp { get; init; }
-
-    public int? MaxConnections { get; init; }
-
-    public string? Discard { get; init; }
-
-    public bool AllocationDepth { get; init; }
-}
-
-internal sealed record ConfigExport
-{
-    public required string Image { get; init; }
-
-    public string? Name { get; init; }
-}
-
-/// <summary>Every document that the program prints or reads; generated code, so that trimming keeps working.</summary>
+/// <summary>Every document that the program prints; generated code, so that trimming keeps working.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(InfoDocument))]
@@ -130,5 +108,4 @@ internal sealed record ConfigExport
 [JsonSerializable(typeof(IReadOnlyList<HostStatus>))]
 [JsonSerializable(typeof(MountDocument))]
 [JsonSerializable(typeof(IReadOnlyList<DoctorFact>))]
-[JsonSerializable(typeof(ConfigFile))]
 internal sealed partial class JsonModels : JsonSerializerContext;

@@ -3,6 +3,7 @@ using System.Text.Json;
 using BlockMount.Core.Errors;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Hosting;
+using BlockMount.Host.Images;
 
 namespace BlockMount.Host.Commands;
 
@@ -48,6 +49,16 @@ internal static class ListCommand
             || host.Exports.Any(e => e.Image == path || e.Name == wanted);
     }
 
+    private static string ModeOf(ExportFacts export) => export switch
+    {
+        { Mode: "overlay", Overlay: ImageRequest.TemporaryOverlay } => "writes are thrown away at the end",
+        { Mode: "overlay" } => $"writes go to {export.Overlay}",
+        { Mode: { } mode } => mode,
+
+        // A host that an earlier version of this program runs.
+        _ => export.ReadOnly ? "read-only" : "read-write",
+    };
+
     private static int Print(IReadOnlyList<HostStatus> hosts, bool json)
     {
         if (json)
@@ -71,7 +82,7 @@ internal static class ListCommand
 
             foreach (var export in host.Exports)
             {
-                Console.WriteLine($"   {export.Image}  {(export.ReadOnly ? "read-only" : "read-write")}, {SizeText.Show(export.Capacity)}");
+                Console.WriteLine($"   {(host.Exports.Count > 1 ? export.Name + ": " : "")}{export.Image}  {ModeOf(export)}, {SizeText.Show(export.Capacity)}");
                 if (export.Uri.Length > 0)
                 {
                     Console.WriteLine($"      {export.Uri}");

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text.Json;
 using BlockMount.Core.Errors;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Hosting;
@@ -17,27 +16,35 @@ internal static class ServeCommand
         var tcp = new Option<string?>("--tcp") { Description = "Listen on a TCP port too; NBD has no protection of its own, see --tls-certificates", HelpName = "ADDR:PORT" };
         var stdio = new Option<bool>("--stdio") { Description = "Serve the one client on standard input and output, then end" };
         var connections = new Option<int?>("--max-connections", "-e", "--shared") { Description = $"Clients at a time, default {ServeDefaults.MaxConnections}, 0 for no limit", HelpName = "N" };
-        var discard = new Option<string?>("--discard") { Description = "What trims do: unmap (default) gives file space back, ignore refuses them", HelpName = "ignore|unmap" };
-        discard.AcceptOnlyFromAmong("ignore", "unmap");
+        var discard = new Option<string?>("--discard") { Description = "What trims do: unmap or on (default) gives file space back, ignore or off refuses them", HelpName = "ignore|unmap" };
+        discard.AcceptOnlyFromAmong("ignore", "unmap", "off", "on");
         var depth = new Option<bool>("--allocation-depth", "-A") { Description = "Offer qemu:allocation-depth: which image of the chain holds a block" };
         var name = new Option<string?>("--export-name", "-x") { Description = "Name of the (first) export", HelpName = "NAME" };
-        var description = new Option<string?>("--description", "-D") { Description = "Description of the exports", HelpName = "TEXT" };
-        var config = new Option<string?>("--config") { Description = "JSON file with exports, socket, tcp, max_connections, discard, allocation_depth", HelpName = "FILE" };
+        var description = new Option<string?>("--description", "-D") { Description = "Description of the exports; default says what each is", HelpName = "TEXT" };
+        var config = new Option<string?>("--config") { Description = "JSON file: exports (name, image, read_only, overlay, partition, offset, size, description, discard, allocation_depth, partitions, format, search), socket, socket_mode, socket_owner, allow_uid, tcp, max_connections, discard, allocation_depth", HelpName = "FILE" };
+        var partitions = new Option<bool>("--export-partitions") { Description = "Each partition is an export too, NAME-p1 and so on, over the same disk" };
         var fork = new Option<bool>("--fork") { Description = "Return when clients can connect, and go on in the background" };
-        var pidFile = new Option<string?>("--pid-file") { Description = "Write the process number here; removed at the end", HelpName = "FILE" };
+        var pidFile = new Option<string?>("--pid-file") { Description = "Holds the number of the process that serves, from before \"ready\" to the end", HelpName = "FILE" };
         var verbose = new Option<bool>("--verbose", "-v") { Description = "Log clients coming and going" };
         var persistent = new Option<bool>("--persistent", "-t") { Description = "Accepted for qemu-nbd's sake: this server always stays" };
         var child = new Option<bool>(BackgroundLauncher.ChildOption) { Hidden = true };
         var tls = new TlsOptions();
         var options = new ImageOptions();
+        var modes = new ExportModeOptions();
+        var access = new SocketAccessOptions();
+        var qemu = new QemuNbdOptions();
         var command = new Command("serve", "Serve disks over NBD; prints the URI, then \"ready\".")
         {
-            images, socket, tcp, stdio, connections, discard, depth, name, description, config, fork, pidFile, verbose, persistent, child,
+            images, socket, tcp, stdio, connections, discard, depth, name, description, partitions, config, fork, pidFile, verbose, persistent, child,
         };
         tls.AddTo(command);
         options.AddTo(command);
+        modes.AddTo(command);
+        access.AddTo(command);
+        qemu.AddTo(command, options);
         command.SetExamples(
-            "blockmount serve leaf.vdi", "blockmount serve --read-only -k /tmp/disk.sock leaf.vdi", "blockmount serve a=one.vdi b=two.vdi --allocation-depth",
+            "blockmount serve leaf.vdi", "blockmount serve --read-only -k /tmp/disk.sock leaf.vdi", "blockmount serve a=one.vdi b=two.vmdk --mode a=ro --mode b=overlay",
+            "blockmount serve --export-partitions disk.vdi",
             "blockmount serve --tcp 0.0.0.0:10809 --tls-certificates /etc/pki/blockmount --tls-verify-peer leaf.vdi");
         command.SetWork(async (result, cancellation) =>
         {
@@ -52,20 +59,32 @@ internal static class ServeCommand
                 return await BackgroundLauncher.StartAsync(cancellation);
             }
 
-            var file = result.GetValue(config) is { } path ? await ReadConfigAsync(path, cancellation) : new ConfigFile();
+            qemu.Check(result);
+            var file = result.GetValue(config) is { } path ? await ServeConfig.ReadAsync(path, cancellation) : new ServeConfig();
             var limit = isStdio ? 1 : result.GetValue(connections) ?? file.MaxConnections ?? ServeDefaults.MaxConnections;
+            var tcpAddress = TcpOf(result.GetValue(tcp), qemu.Tcp(result)) ?? file.Tcp;
+            var socketPath = result.GetValue(socket) ?? file.Socket;
+            var open = modes.Apply(result, options.Read(result));
+            var all = new ExportRequest
+            {
+                Image = string.Empty,
+                Open = open with { Chain = open.Chain with { Format = QemuNbdOptions.Format(open.Chain.Format) } },
+                Trim = (result.GetValue(discard) ?? file.Discard ?? "unmap") is "unmap" or "on",
+                AllocationDepth = result.GetValue(depth) || (file.AllocationDepth ?? false),
+                Description = result.GetValue(description),
+                Partitions = result.GetValue(partitions),
+            };
             var request = new ServeRequest
             {
-                Images = ImagesOf(result.GetValue(images) ?? [], result.GetValue(name), file),
-                Open = options.Read(result),
-                Socket = result.GetValue(socket) ?? file.Socket,
-                Tcp = result.GetValue(tcp) ?? file.Tcp,
+                Exports = ExportsOf(result.GetValue(images) ?? [], result.GetValue(name), file, all),
+                Modes = modes.Read(result),
+                Socket = socketPath,
+                Access = access.Read(result, file, socketPath, tcpAddress),
+                Tcp = tcpAddress,
                 Tls = tls.Read(result),
                 Stdio = isStdio,
+                UseThreads = qemu.UseThreads(result),
                 MaxConnections = limit == 0 ? int.MaxValue : limit,
-                Trim = (result.GetValue(discard) ?? file.Discard ?? "unmap") == "unmap",
-                AllocationDepth = result.GetValue(depth) || file.AllocationDepth,
-                Description = result.GetValue(description) ?? string.Empty,
                 PidFile = result.GetValue(pidFile),
                 InBackground = result.GetValue(child),
                 Verbose = result.GetValue(verbose),
@@ -94,20 +113,24 @@ internal static class ServeCommand
     private static DiskException NotWithStdio(string other) =>
         new(ErrorKind.InvalidArgument, $"--stdio serves the one client on standard input and output; it does not go with {other}.");
 
-    private static List<(string? Name, string Image)> ImagesOf(IReadOnlyList<string> arguments, string? firstName, ConfigFile file)
+    private static string? TcpOf(string? tcp, string? qemu) => tcp is not null && qemu is not null
+        ? throw new DiskException(ErrorKind.InvalidArgument, "--tcp says where to listen, and so do --port and --bind; give one of the two.")
+        : tcp ?? qemu;
+
+    private static List<ExportRequest> ExportsOf(IReadOnlyList<string> arguments, string? firstName, ServeConfig file, ExportRequest all)
     {
-        var images = arguments.Select(Split).Concat(file.Exports.Select(e => (e.Name, e.Image))).ToList();
-        if (images.Count == 0)
+        var exports = arguments.Select(Split).Select(a => all with { Name = a.Name, Image = a.Image }).Concat(file.Exports.Select(e => e.Over(all))).ToList();
+        if (exports.Count == 0)
         {
             throw new DiskException(ErrorKind.InvalidArgument, "Nothing to serve: name an image, or a --config file with exports.");
         }
 
         if (firstName is not null)
         {
-            images[0] = (firstName, images[0].Image);
+            exports[0] = exports[0] with { Name = firstName };
         }
 
-        return images;
+        return exports;
     }
 
     /// <summary>A path may contain an equals sign, so a file of the whole name wins.</summary>
@@ -117,21 +140,5 @@ internal static class ServeCommand
         return mark < 1 || argument[..mark].Contains('/', StringComparison.Ordinal) || File.Exists(argument)
             ? (null, argument)
             : (argument[..mark], argument[(mark + 1)..]);
-    }
-
-    private static async Task<ConfigFile> ReadConfigAsync(string path, CancellationToken cancellationToken)
-    {
-        try
-        {
-            return JsonSerializer.Deserialize(await File.ReadAllBytesAsync(path, cancellationToken), JsonModels.Default.ConfigFile) ?? new ConfigFile();
-        }
-        catch (JsonException e)
-        {
-            throw new DiskException(ErrorKind.InvalidArgument, $"{path}: it is not the JSON that --config reads: {e.Message}", e);
-        }
-        catch (FileNotFoundException e)
-        {
-            throw new DiskException(ErrorKind.NotFound, $"{path}: there is no such file.", e);
-        }
     }
 }

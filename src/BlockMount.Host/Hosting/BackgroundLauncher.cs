@@ -14,6 +14,9 @@ internal static class BackgroundLauncher
     /// <summary>Hidden option that tells a process it is the one that stays.</summary>
     public const string ChildOption = "--background-child";
 
+    /// <summary>Exit codes from here on stand for the signal that ended a process.</summary>
+    private const int FirstSignal = 128;
+
     /// <summary>Ends the child's output.</summary>
     private const string ReadyMark = "\u0004ready";
 
@@ -22,19 +25,35 @@ internal static class BackgroundLauncher
     {
         var start = OwnProgram.StartInfo(Environment.GetCommandLineArgs().Skip(1).Append(ChildOption));
         using var child = Process.Start(start) ?? throw new DiskException(ErrorKind.Io, $"{start.FileName}: it could not be started again in the background.");
-        while (await child.StandardOutput.ReadLineAsync(cancellationToken) is { } line)
+        try
         {
-            if (line == ReadyMark)
+            while (await child.StandardOutput.ReadLineAsync(cancellationToken) is { } line)
             {
-                return ExitCode.Done;
+                if (line == ReadyMark)
+                {
+                    return ExitCode.Done;
+                }
+
+                Console.WriteLine(line);
             }
 
-            Console.WriteLine(line);
+            await child.WaitForExitAsync(cancellationToken);
+        }
+        catch (OperationCanceledException)
+        {
+            // Nobody would know of a child that goes on; it cleans up after itself.
+            BackgroundProcess.Terminate(child.Id);
+            await child.WaitForExitAsync(CancellationToken.None);
+            throw;
         }
 
-        await child.WaitForExitAsync(cancellationToken);
-        return child.ExitCode == 0 ? ExitCode.Failed : child.ExitCode;
+        // Its own errors it has told itself; of an end by a signal it could not.
+        return child.ExitCode is > 0 and < FirstSignal
+            ? child.ExitCode
+            : throw new DiskException(ErrorKind.Io, $"The process in the background ended before it was ready ({EndOf(child.ExitCode)}).");
     }
+
+    private static string EndOf(int exitCode) => exitCode < FirstSignal ? $"exit code {exitCode}" : $"signal {exitCode - FirstSignal}";
 
     /// <summary>Called by the process that stays: hands the terminal back to the one that waits for it.</summary>
     public static void Ready()

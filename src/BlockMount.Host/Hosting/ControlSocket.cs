@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
+using BlockMount.Core.Errors;
 using BlockMount.Host.Cli;
 
 namespace BlockMount.Host.Hosting;
@@ -16,6 +17,8 @@ internal sealed class ControlSocket : IAsyncDisposable
     public const string Stop = "stop";
     public const string Ok = "ok";
 
+    private const int Backlog = 8;
+
     private readonly string _path;
     private readonly Socket _listener;
     private readonly Func<HostStatus> _status;
@@ -25,17 +28,13 @@ internal sealed class ControlSocket : IAsyncDisposable
     /// <param name="directory">The run directory, private to this user.</param>
     /// <param name="status">Facts of the moment.</param>
     /// <param name="stop">Releases everything; its exception's message goes to the client.</param>
+    /// <exception cref="DiskException">The socket cannot be made there.</exception>
     public ControlSocket(string directory, Func<HostStatus> status, Func<Task> stop)
     {
         _path = Path.Combine(directory, Environment.ProcessId + Suffix);
         _status = status;
         _stop = stop;
-
-        // Only a dead process can have had this number before.
-        File.Delete(_path);
-        _listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        _listener.Bind(new UnixDomainSocketEndPoint(_path));
-        _listener.Listen(8);
+        _listener = Listen(_path);
         _accepting = AcceptAsync();
     }
 
@@ -44,6 +43,26 @@ internal sealed class ControlSocket : IAsyncDisposable
         _listener.Dispose();
         await _accepting;
         File.Delete(_path);
+    }
+
+    private static Socket Listen(string path)
+    {
+        var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            // Only a dead process can have had this number before.
+            File.Delete(path);
+            listener.Bind(new UnixDomainSocketEndPoint(path));
+            listener.Listen(Backlog);
+            return listener;
+        }
+        catch (Exception e) when (e is SocketException or ArgumentException or IOException or UnauthorizedAccessException)
+        {
+            // An argument exception: the path has more bytes than a socket's may have.
+            listener.Dispose();
+            throw new DiskException(
+                ErrorKind.AccessDenied, $"{path}: the socket by which list and status reach this host cannot be made: {e.Message.ReplaceLineEndings(" ")}", e);
+        }
     }
 
     private async Task AcceptAsync()

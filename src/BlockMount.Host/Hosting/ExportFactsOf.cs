@@ -11,6 +11,6 @@ internal static class ExportFactsOf
     {
         var r = meter.Reading;
         return new ExportFacts(
-            name, uri, Path.GetFullPath(opened.Path), meter.IsReadOnly, meter.Length, r.Reads, r.BytesRead, r.Writes, r.BytesWritten, r.Zeroes, r.Trims, r.Flushes);
+            name, uri, Path.GetFullPath(opened.Path), meter.IsReadOnly ? "read-only" : opened.Mode, opened.Overlay, meter.IsReadOnly, meter.Length, r.Reads, r.BytesRead, r.Writes, r.BytesWritten, r.Zeroes, r.Trims, r.Flushes);
     }
 }

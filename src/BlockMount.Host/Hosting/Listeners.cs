@@ -67,7 +67,7 @@ internal sealed class Listeners : IDisposable
             {
                 listeners.ArePassedOn = false;
                 var path = Path.GetFullPath(request.Socket ?? Path.Combine(RunDirectory.Ensure(), FileNameFor(defaultName) + ".sock"));
-                var unix = UnixSocketListener.Bind(path);
+                var unix = UnixSocketListener.Bind(path, request.Access.Mode, request.Access.Owner is { } owner ? owner.Apply : null);
                 listeners.Add(unix, unix.Socket, path, name => NbdUri.ForUnixSocket(path, name));
             }
 

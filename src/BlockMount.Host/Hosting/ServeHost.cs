@@ -1,4 +1,3 @@
-using System.Globalization;
 using BlockMount.Core.Errors;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Images;
@@ -18,16 +17,19 @@ internal static class ServeHost
     /// <exception cref="DiskException">An image or socket cannot be opened, or the last flush failed.</exception>
     public static async Task RunAsync(ImageOpener opener, ServeRequest request, CancellationToken cancellationToken)
     {
-        var images = await ServedImage.OpenAllAsync(opener, request, cancellationToken);
+        // Before anything is opened, and removed after everything is closed.
+        using var pidFile = request.PidFile is { } file ? PidFile.Create(file) : null;
+        var exports = await ExportPlan.SettleAsync(opener, request.Exports, request.Modes, cancellationToken);
+        var images = await ServedImage.OpenAllAsync(opener, exports, cancellationToken);
         try
         {
-            using var listeners = Listeners.Open(request, images[0].Export.Name);
+            using var listeners = Listeners.Open(request, images[0].Exports[0].Export.Name);
             await RunAsync(images, listeners, request, cancellationToken);
 
             // The socket, and with it the lock on its path, goes only after this: whoever sees it gone may open the images.
             foreach (var image in images)
             {
-                await image.Meter.FlushAsync(CancellationToken.None);
+                await image.FlushAsync();
                 await image.DisposeAsync();
             }
         }
@@ -46,6 +48,9 @@ internal static class ServeHost
         var builder = Microsoft.Extensions.Hosting.Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
         builder.Logging.SetMinimumLevel(request.Verbose ? LogLevel.Debug : LogLevel.Warning);
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
+
+        // What goes wrong in the start is thrown as well, and told once.
+        builder.Logging.AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
         builder.Logging.AddSimpleConsole(static options => options.SingleLine = true);
         builder.Services.Configure<ConsoleLoggerOptions>(static options => options.LogToStandardErrorThreshold = LogLevel.Trace);
         builder.Services.Configure<HostOptions>(static options => options.ShutdownTimeout = TimeSpan.FromMinutes(5));
@@ -63,7 +68,8 @@ internal static class ServeHost
     {
         private static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(10);
         private readonly DateTimeOffset _since = DateTimeOffset.UtcNow;
-        private readonly NbdServer _server = new(images.Select(i => i.Export), new NbdServerOptions { MaxConnections = request.MaxConnections, Tls = request.Tls, IoLoop = RingLoop.TryCreate }, log);
+        private readonly IReadOnlyList<(ServedImage Image, ServedExport Served)> _exports = [.. images.SelectMany(i => i.Exports.Select(e => (i, e)))];
+        private readonly NbdServer _server = new(images.SelectMany(i => i.Exports).Select(e => e.Export), OptionsOf(request), log);
         private ControlSocket? _control;
 
         public async Task StartAsync(CancellationToken cancellationToken)
@@ -74,11 +80,6 @@ internal static class ServeHost
             }
 
             _control = new ControlSocket(RunDirectory.Ensure(), Status, StopFromOutsideAsync);
-            if (request.PidFile is { } file)
-            {
-                await File.WriteAllTextAsync(file, Environment.ProcessId.ToString(CultureInfo.InvariantCulture) + "\n", cancellationToken);
-            }
-
             if (!listeners.ArePassedOn)
             {
                 Announce();
@@ -97,10 +98,6 @@ internal static class ServeHost
         {
             using var deadline = new CancellationTokenSource(DrainTime);
             await _server.StopAsync(deadline.Token);
-            if (request.PidFile is { } file)
-            {
-                File.Delete(file);
-            }
         }
 
         public async ValueTask DisposeAsync()
@@ -124,16 +121,24 @@ internal static class ServeHost
 
         private void Announce()
         {
-            for (var i = 0; i < images.Count; i++)
+            foreach (var uri in _exports.SelectMany(e => UrisOf(e.Served)))
             {
-                foreach (var uri in listeners.UrisFor(i == 0 ? string.Empty : images[i].Export.Name))
-                {
-                    Console.WriteLine(uri);
-                }
+                Console.WriteLine(uri);
             }
 
             Console.WriteLine("ready");
         }
+
+        /// <summary>The first export is also the default, which needs no name.</summary>
+        private IEnumerable<string> UrisOf(ServedExport export) => listeners.UrisFor(export == _exports[0].Served ? string.Empty : export.Export.Name);
+
+        private static NbdServerOptions OptionsOf(ServeRequest request) => new()
+        {
+            MaxConnections = request.MaxConnections,
+            AllowedUsers = request.Access.AllowedUsers,
+            Tls = request.Tls,
+            IoLoop = request.UseThreads ? null : RingLoop.TryCreate,
+        };
 
         private Task StopFromOutsideAsync()
         {
@@ -143,12 +148,11 @@ internal static class ServeHost
 
         private HostStatus Status() => new()
         {
-            Name = images[0].Export.Name,
+            Name = _exports[0].Served.Export.Name,
             Pid = Environment.ProcessId,
             Command = "serve",
             Since = _since,
-            Exports = images.Select((image, i) => ExportFactsOf.Device(
-                image.Export.Name, listeners.UrisFor(i == 0 ? string.Empty : image.Export.Name).First(), image.Opened, image.Meter)).ToList(),
+            Exports = _exports.Select(e => ExportFactsOf.Device(e.Served.Export.Name, UrisOf(e.Served).First(), e.Image.Opened, e.Served.Meter)).ToList(),
             Clients = _server.Clients.Select(c => new ClientFacts(c.Export, c.Peer, c.Since, c.Requests)).ToList(),
             Sockets = listeners.Names,
         };

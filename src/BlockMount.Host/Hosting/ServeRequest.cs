@@ -6,13 +6,17 @@ namespace BlockMount.Host.Hosting;
 /// <summary>What <c>serve</c> was asked to do.</summary>
 internal sealed record ServeRequest
 {
-    /// <summary>Export name, or null for the image's own, and image.</summary>
-    public required IReadOnlyList<(string? Name, string Image)> Images { get; init; }
+    /// <summary>At least one; the first is also the default.</summary>
+    public required IReadOnlyList<ExportRequest> Exports { get; init; }
 
-    public required ImageRequest Open { get; init; }
+    /// <summary>Exports that have a mode of their own, by name.</summary>
+    public IReadOnlyDictionary<string, ImageMode> Modes { get; init; } = new Dictionary<string, ImageMode>(StringComparer.Ordinal);
 
     /// <summary>Path of the Unix socket; null takes the usual one, unless there is another way in.</summary>
     public string? Socket { get; init; }
+
+    /// <summary>Who may connect to the Unix socket.</summary>
+    public SocketAccess Access { get; init; } = new();
 
     /// <summary>Address and port to listen on, or null.</summary>
     public string? Tcp { get; init; }
@@ -23,14 +27,10 @@ internal sealed record ServeRequest
     /// <summary>Whether standard input and output are the one client.</summary>
     public bool Stdio { get; init; }
 
+    /// <summary>Whether reads that wait for the disk take threads even where io_uring is allowed.</summary>
+    public bool UseThreads { get; init; }
+
     public int MaxConnections { get; init; } = ServeDefaults.MaxConnections;
-
-    /// <summary>Whether discards reach the image.</summary>
-    public bool Trim { get; init; } = true;
-
-    public bool AllocationDepth { get; init; }
-
-    public string Description { get; init; } = string.Empty;
 
     public string? PidFile { get; init; }
 

@@ -1,30 +1,31 @@
 using BlockMount.Core.Devices;
-using BlockMount.Core.Errors;
 using BlockMount.Host.Images;
 using BlockMount.Nbd;
 
 namespace BlockMount.Host.Hosting;
 
-/// <summary>An open image with its export and its counters.</summary>
-internal sealed record ServedImage(OpenedImage Opened, MeterDevice Meter, NbdExport Export) : IAsyncDisposable
+/// <summary>An open image with its exports.</summary>
+/// <param name="Opened">The image.</param>
+/// <param name="Exports">The whole first, then partitions if they were asked for. They share the image, its flush and its end.</param>
+internal sealed record ServedImage(OpenedImage Opened, IReadOnlyList<ServedExport> Exports) : IAsyncDisposable
 {
     /// <summary>Opens every image; when one fails, none stays open.</summary>
-    /// <exception cref="DiskException">An image cannot be opened, or two exports have one name.</exception>
-    public static async Task<IReadOnlyList<ServedImage>> OpenAllAsync(ImageOpener opener, ServeRequest request, CancellationToken cancellationToken)
+    /// <param name="opener">Opens images.</param>
+    /// <param name="requests">From <see cref="ExportPlan"/>.</param>
+    /// <param name="cancellationToken">Stops the opening.</param>
+    /// <exception cref="Core.Errors.DiskException">An image cannot be opened, or a partition is called like another export.</exception>
+    public static async Task<IReadOnlyList<ServedImage>> OpenAllAsync(
+        ImageOpener opener, IReadOnlyList<ExportRequest> requests, CancellationToken cancellationToken)
     {
         var served = new List<ServedImage>();
         try
         {
-            foreach (var (name, image) in request.Images)
+            foreach (var request in requests)
             {
-                served.Add(await OpenAsync(opener, name, image, request, cancellationToken));
-                if (served.DistinctBy(s => s.Export.Name, StringComparer.Ordinal).Count() < served.Count)
-                {
-                    throw new DiskException(
-                        ErrorKind.InvalidArgument, $"Two exports are called '{served[^1].Export.Name}'; give each its own name with NAME=IMAGE.");
-                }
+                served.Add(await OpenAsync(opener, request, cancellationToken));
             }
 
+            ExportPlan.CheckNames(served.SelectMany(static s => s.Exports).Select(static e => e.Export.Name));
             return served;
         }
         catch
@@ -38,18 +39,43 @@ internal sealed record ServedImage(OpenedImage Opened, MeterDevice Meter, NbdExp
         }
     }
 
-    public ValueTask DisposeAsync() => Meter.DisposeAsync();
+    public ValueTask FlushAsync() => Exports[0].Meter.FlushAsync(CancellationToken.None);
 
-    private static async Task<ServedImage> OpenAsync(ImageOpener opener, string? name, string image, ServeRequest request, CancellationToken cancellationToken)
+    public async ValueTask DisposeAsync()
     {
-        var opened = await opener.OpenAsync(image, request.Open, cancellationToken);
-        var meter = new MeterDevice(opened.Device.IsReadOnly ? opened.Device : new PeriodicFlushDevice(opened.Device, ServeDefaults.FlushInterval));
-        var export = new NbdExport(name ?? Path.GetFileNameWithoutExtension(opened.Path), meter)
+        foreach (var export in Exports.Reverse())
         {
-            Trim = request.Trim && !meter.IsReadOnly,
-            AllocationDepth = request.AllocationDepth,
-            Description = request.Description,
-        };
-        return new ServedImage(opened, meter, export);
+            await export.Meter.DisposeAsync();
+        }
+    }
+
+    private static async Task<ServedImage> OpenAsync(ImageOpener opener, ExportRequest request, CancellationToken cancellationToken)
+    {
+        var opened = await opener.OpenAsync(request.Image, request.Open, cancellationToken);
+        var whole = opened.Device.IsReadOnly ? opened.Device : new PeriodicFlushDevice(opened.Device, ServeDefaults.FlushInterval);
+        try
+        {
+            var latch = new WriteLatch();
+            var first = Export(request.Name!, whole, request.Description ?? ExportDescription.Of(opened));
+            var parts = request.Partitions ? await PartitionExports.FindAsync(request.Name!, whole, opened.Mode, cancellationToken) : [];
+            return new ServedImage(opened, [first, .. parts.Select(p => Export(p.Name, p.Device, p.Description))]);
+
+            ServedExport Export(string name, BlockDevice device, string description)
+            {
+                var meter = new MeterDevice(device);
+                return new ServedExport(meter, new NbdExport(name, meter)
+                {
+                    Trim = request.Trim && !meter.IsReadOnly,
+                    AllocationDepth = request.AllocationDepth,
+                    Description = description,
+                    Latch = latch,
+                });
+            }
+        }
+        catch
+        {
+            await whole.DisposeAsync();
+            throw;
+        }
     }
 }

@@ -25,7 +25,7 @@ internal sealed class ImageOpener(IStoreProvider provider)
         {
             await WarnOfFindingsAsync(chain);
             await WarnOfChildrenAsync(chain, cancellationToken);
-            return new OpenedImage(path, chain, await WindowAsync(chain, request, cancellationToken));
+            return new OpenedImage(path, chain, await WindowAsync(chain, request, cancellationToken), request.Overlay);
         }
         catch
         {
@@ -33,6 +33,11 @@ internal sealed class ImageOpener(IStoreProvider provider)
             throw;
         }
     }
+
+    /// <summary>The image file that is meant; opens nothing but a machine file.</summary>
+    /// <exception cref="DiskException">The machine file is unreadable, or names no such disk.</exception>
+    public ValueTask<string> ResolveAsync(string image, ImageRequest request, CancellationToken cancellationToken) =>
+        _machines.ResolveAsync(image, request.Chain, cancellationToken);
 
     /// <summary>As much of the chain as holds, for showing.</summary>
     public async Task<ChainInspection> InspectAsync(string image, ImageRequest request, CancellationToken cancellationToken)

@@ -5,6 +5,9 @@ namespace BlockMount.Host.Images;
 /// <summary>What the user asked to be opened, beside the image's name.</summary>
 internal sealed record ImageRequest
 {
+    /// <summary>Stands for an overlay that is thrown away.</summary>
+    public const string TemporaryOverlay = "temp";
+
     public required ChainOpenOptions Chain { get; init; }
 
     /// <summary>File of a differencing image that takes the writes, <c>temp</c> for one that is thrown away, or null.</summary>
@@ -18,4 +21,11 @@ internal sealed record ImageRequest
 
     /// <summary>Bytes of the part to show.</summary>
     public long? Size { get; init; }
+
+    /// <summary>The same in another mode.</summary>
+    public ImageRequest With(ImageMode mode) => this with
+    {
+        Chain = Chain with { ReadOnly = mode == ImageMode.ReadOnly },
+        Overlay = mode == ImageMode.Overlay ? TemporaryOverlay : null,
+    };
 }

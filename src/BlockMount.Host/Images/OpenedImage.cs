@@ -7,7 +7,11 @@ namespace BlockMount.Host.Images;
 /// <param name="Path">The leaf's file.</param>
 /// <param name="Chain">The whole disk.</param>
 /// <param name="Device">The whole disk or the part asked for. Closing it closes the chain.</param>
-internal sealed record OpenedImage(string Path, DiskChain Chain, BlockDevice Device) : IAsyncDisposable
+/// <param name="Overlay">File of the overlay that takes the writes, <c>temp</c> for one that is thrown away, or null.</param>
+internal sealed record OpenedImage(string Path, DiskChain Chain, BlockDevice Device, string? Overlay) : IAsyncDisposable
 {
+    /// <summary>What becomes of writes, in the words of listings.</summary>
+    public string Mode => Overlay is not null ? "overlay" : Device.IsReadOnly ? "read-only" : "read-write";
+
     public ValueTask DisposeAsync() => Device.DisposeAsync();
 }

@@ -30,7 +30,7 @@ internal sealed class OverlayOpener(IStoreProvider provider)
             }
 
             var leaf = inspection.Layers[^1];
-            var top = overlay == "temp"
+            var top = overlay == ImageRequest.TemporaryOverlay
                 ? await OpenTemporaryAsync(leaf, cancellationToken)
                 : await OpenFileAsync(overlay, leaf, cancellationToken);
             return new DiskChain([.. inspection.Layers, top]);

@@ -114,6 +114,8 @@ public sealed class ServeModeTests : IDisposable
     [InlineData("""{"exports": {"image": "IMAGE"}}""", "exports is {", "list of objects")]
     [InlineData("""{"exports": [{"image": "IMAGE"}], "max_connections": -1}""", "max_connections is -1", "from 0")]
     [InlineData("""{"exports": [{"image": "IMAGE"}], "socket_mode": 600}""", "socket_mode is 600", "a text")]
+    [InlineData("""{"exports": [{"image": "IMAGE", "overlay": ""}]}""", "overlay is \"\"", "not empty")]
+    [InlineData("""{"exports": [{"image": "IMAGE"}], "socket": ""}""", "socket is \"\"", "not empty")]
     [InlineData("""[1]""", "[1]", "object")]
     [InlineData("""{"exports": [{"image": "IMAGE", "overlay": "x.vdi", "name": "a"}, {"image": "IMAGE", "overlay": "x.vdi", "name": "b"}]}""", "'a' and 'b'", "one overlay")]
     [InlineData("""{"exports": [{"image": "IMAGE"}, {"image": "IMAGE"}]}""", "Two exports are called 'a'", "NAME=IMAGE")]

@@ -47,6 +47,7 @@ public sealed class ServeProcessTests : IDisposable
         await Blockmount.FailsAsync(1, [.. start, "-k", _folder["s"], _folder["a.vdi"], _folder["missing.vdi"]]);
         await Blockmount.FailsAsync(1, [.. start, "-k", _folder["text"], _folder["a.vdi"]]);
         await Blockmount.FailsAsync(1, [.. start, "-k", _folder["d"], _folder["a.vdi"]]);
+        Assert.Contains("no file can be made", await Blockmount.FailsAsync(4, [.. start, "-k", "/proc/s", _folder["a.vdi"]]), StringComparison.Ordinal);
         await Blockmount.FailsAsync(1, [.. start, "-k", _folder["s"], "--tcp", "203.0.113.1:1", _folder["a.vdi"]]);
         await Blockmount.FailsAsync(1, "serve", "-k", _folder["s"], "--pid-file", _folder["missing/pid"], _folder["a.vdi"]);
         Assert.Contains("not a pid file", await Blockmount.FailsAsync(1, "serve", "-k", _folder["s"], "--pid-file", _folder["text"], _folder["a.vdi"]), StringComparison.Ordinal);

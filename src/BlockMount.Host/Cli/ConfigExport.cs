@@ -39,9 +39,9 @@ internal sealed record ConfigExport
         var parsed = new ConfigExport
         {
             Name = export.Text("name"),
-            Image = export.Text("image") ?? throw export.Refuse("has no image; it must name one."),
+            Image = export.Path("image") ?? throw export.Refuse("has no image; it must name one."),
             ReadOnly = export.Flag("read_only"),
-            Overlay = export.Text("overlay"),
+            Overlay = export.Path("overlay"),
             Partition = export.Number("partition", least: 1),
             Offset = export.Size("offset"),
             Size = export.Size("size"),

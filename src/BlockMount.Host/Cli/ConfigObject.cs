@@ -37,6 +37,9 @@ internal sealed class ConfigObject
 
     public string? Text(string key) => Value(key) is not { } v ? null : v.ValueKind == JsonValueKind.String ? v.GetString() : throw Wrong(key, v, "a text");
 
+    /// <summary>A text with something in it, such as a path.</summary>
+    public string? Path(string key) => Text(key) is { Length: 0 } ? throw Wrong(key, Value(key)!.Value, "a text that is not empty") : Text(key);
+
     public bool? Flag(string key) => Value(key)?.ValueKind switch
     {
         null => null,

@@ -9,15 +9,15 @@ internal sealed class ImageOptions
 {
     public Option<string?> Format { get; } = new("--format", "-f") { Description = "Format of the image instead of detecting it (vdi, vmdk, vhd, raw)", HelpName = "NAME" };
 
-    public Option<string[]> Search { get; } = new("--search") { Description = "Folder where parents may lie (repeatable)", HelpName = "DIR" };
+    public Option<string[]> Search { get; } = new Option<string[]>("--search") { Description = "Folder where parents may lie (repeatable)", HelpName = "DIR" }.NotEmpty();
 
-    public Option<string[]> AllowPath { get; } = new("--allow-path") { Description = "Folder that a .vbox file or a VMDK's descriptor may point into (repeatable)", HelpName = "DIR" };
+    public Option<string[]> AllowPath { get; } = new Option<string[]>("--allow-path") { Description = "Folder that a .vbox file or a VMDK's descriptor may point into (repeatable)", HelpName = "DIR" }.NotEmpty();
 
     public Option<bool> AllowDevices { get; } = new("--allow-devices") { Description = "A descriptor may reach block devices" };
 
     public Option<bool> ReadOnly { get; } = new("--read-only", "-r") { Description = "Change nothing; writes are refused" };
 
-    public Option<string?> Overlay { get; } = new("--overlay") { Description = "Writes go to this differencing image, or to one that is thrown away", HelpName = "FILE|temp" };
+    public Option<string?> Overlay { get; } = new Option<string?>("--overlay") { Description = "Writes go to this differencing image, or to one that is thrown away", HelpName = "FILE|temp" }.NotEmpty();
 
     public Option<int?> Partition { get; } = new("--partition") { Description = "Only this partition, numbered as the system does", HelpName = "N" };
 

@@ -60,11 +60,11 @@ internal sealed record ServeConfig
         var config = new ServeConfig
         {
             Exports = [.. file.Objects("exports").Select(ConfigExport.Parse)],
-            Socket = file.Text("socket"),
+            Socket = file.Path("socket"),
             SocketMode = file.Text("socket_mode"),
             SocketOwner = file.Text("socket_owner"),
             AllowUid = file.Texts("allow_uid"),
-            Tcp = file.Text("tcp"),
+            Tcp = file.Path("tcp"),
             MaxConnections = file.Number("max_connections", least: 0),
             Discard = file.Word("discard", "ignore", "unmap"),
             AllocationDepth = file.Flag("allocation_depth"),

@@ -12,8 +12,8 @@ internal static class ServeCommand
     public static Command Create(ImageOpener opener)
     {
         var images = new Argument<string[]>("IMAGE") { Arity = ArgumentArity.ZeroOrMore, Description = "One export each, NAME=IMAGE to name it; the first is also the default export" };
-        var socket = new Option<string?>("--socket", "-k") { Description = "Unix socket (mode 0600); default NAME.sock in the run directory", HelpName = "PATH" };
-        var tcp = new Option<string?>("--tcp") { Description = "Listen on a TCP port too; NBD has no protection of its own, see --tls-certificates", HelpName = "ADDR:PORT" };
+        var socket = OptionRules.NotEmpty(new Option<string?>("--socket", "-k") { Description = "Unix socket; default NAME.sock in the run directory", HelpName = "PATH" });
+        var tcp = OptionRules.NotEmpty(new Option<string?>("--tcp") { Description = "Listen on a TCP port too; NBD has no protection of its own, see --tls-certificates", HelpName = "ADDR:PORT" });
         var stdio = new Option<bool>("--stdio") { Description = "Serve the one client on standard input and output, then end" };
         var connections = new Option<int?>("--max-connections", "-e", "--shared") { Description = $"Clients at a time, default {ServeDefaults.MaxConnections}, 0 for no limit", HelpName = "N" };
         var discard = new Option<string?>("--discard") { Description = "What trims do: unmap or on (default) gives file space back, ignore or off refuses them", HelpName = "ignore|unmap" };
@@ -21,10 +21,10 @@ internal static class ServeCommand
         var depth = new Option<bool>("--allocation-depth", "-A") { Description = "Offer qemu:allocation-depth: which image of the chain holds a block" };
         var name = new Option<string?>("--export-name", "-x") { Description = "Name of the (first) export", HelpName = "NAME" };
         var description = new Option<string?>("--description", "-D") { Description = "Description of the exports; default says what each is", HelpName = "TEXT" };
-        var config = new Option<string?>("--config") { Description = "JSON file: exports (name, image, read_only, overlay, partition, offset, size, description, discard, allocation_depth, partitions, format, search), socket, socket_mode, socket_owner, allow_uid, tcp, max_connections, discard, allocation_depth", HelpName = "FILE" };
+        var config = OptionRules.NotEmpty(new Option<string?>("--config") { Description = "JSON file: exports (name, image, read_only, overlay, partition, offset, size, description, discard, allocation_depth, partitions, format, search), socket, socket_mode, socket_owner, allow_uid, tcp, max_connections, discard, allocation_depth", HelpName = "FILE" });
         var partitions = new Option<bool>("--export-partitions") { Description = "Each partition is an export too, NAME-p1 and so on, over the same disk" };
         var fork = new Option<bool>("--fork") { Description = "Return when clients can connect, and go on in the background" };
-        var pidFile = new Option<string?>("--pid-file") { Description = "Holds the number of the process that serves, from before \"ready\" to the end", HelpName = "FILE" };
+        var pidFile = OptionRules.NotEmpty(new Option<string?>("--pid-file") { Description = "Holds the number of the process that serves, from before \"ready\" to the end", HelpName = "FILE" });
         var verbose = new Option<bool>("--verbose", "-v") { Description = "Log clients coming and going" };
         var persistent = new Option<bool>("--persistent", "-t") { Description = "Accepted for qemu-nbd's sake: this server always stays" };
         var child = new Option<bool>(BackgroundLauncher.ChildOption) { Hidden = true };

@@ -79,9 +79,13 @@ internal sealed class SocketPathLock : IDisposable
         {
             throw new DiskException(ErrorKind.NotFound, $"{socketPath}: its directory does not exist.", e) { Path = socketPath };
         }
+        catch (FileNotFoundException e)
+        {
+            throw new DiskException(ErrorKind.AccessDenied, $"{socketPath}: no file can be made in its directory ({e.Message.TrimEnd('.')}).", e) { Path = socketPath };
+        }
         catch (IOException e)
         {
-            throw new DiskException(ErrorKind.Busy, $"{socketPath}: another server holds this socket path ({e.Message}).", e) { Path = socketPath };
+            throw new DiskException(ErrorKind.Busy, $"{socketPath}: another server holds this socket path ({e.Message.TrimEnd('.')}).", e) { Path = socketPath };
         }
     }
 

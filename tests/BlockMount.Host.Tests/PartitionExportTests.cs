@@ -85,6 +85,28 @@ public sealed class PartitionExportTests : IDisposable
     }
 
     [Fact]
+    public async Task A_configuration_asks_for_the_partitions_of_one_disk_and_for_one_partition_of_another()
+    {
+        var image = await MakeAsync("label: gpt\n1MiB, 8MiB, L\n16MiB, 4MiB, U\n");
+        File.Copy(image, _folder["other.vdi"]);
+        await File.WriteAllTextAsync(_folder["c.json"], $$"""
+            {"exports": [
+              {"name": "all", "image": "{{image}}", "partitions": true, "description": "mine"},
+              {"name": "one", "image": "{{_folder["other.vdi"]}}", "partition": 2}
+            ]}
+            """);
+        await using var server = await Server.StartAsync(_folder["s.sock"], "--config", _folder["c.json"], "--mode", "all=ro");
+
+        var list = await ListAsync(server);
+        Assert.Equal(["all", "all-p1", "all-p2", "one"], list.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal("mine", list["all"].GetProperty("description").GetString());
+        Assert.True(list["all-p2"].GetProperty("is_read_only").GetBoolean());
+        Assert.Equal("vdi, part of the disk, read-write", list["one"].GetProperty("description").GetString());
+        Assert.Equal(4 << 20, list["one"].GetProperty("export-size").GetInt64());
+        Assert.Equal(0, await server.StopAsync());
+    }
+
+    [Fact]
     public async Task A_damaged_table_is_a_warning_and_the_whole_disk_is_served()
     {
         var image = await MakeAsync("label: gpt\n1MiB, 8MiB, L\n16MiB, 4MiB, U\n", raw =>

@@ -8,7 +8,7 @@ import tempfile
 import options
 import report
 from conversions import Conversions
-from images import CONVERTED, Images, read_once, require_space, settle
+from images import CHAINS, CONVERTED, Images, read_once, require_space, settle
 from processes import Failure, Interrupted, Interrupts, Processes
 from servers import serving, socket_path
 
@@ -24,6 +24,8 @@ class Bench:
         self.seconds = settings.seconds
         self.size = settings.size
         self.programs, self._missing = options.find_programs(settings.program)
+        if load := options.build_load(folder):
+            self.programs["nbdload"] = load
         self.images = Images(folder, self.size, settings.seed, processes, self.programs, say)
         self.servers = settings.only
         self.workloads = settings.workloads
@@ -84,19 +86,22 @@ class Bench:
         kinds = {s.image for s in self.servers}
         writes = any(w.writes for w in self.workloads)
         # Reading is always checked, so the files for it are always made.
-        chain = "chain" in kinds
-        wanted = {(s.image, False) for s in self.servers} | {(s.image, True) for s in self.servers for w in self.workloads if w.writes and s.can(w)}
+        chains = [name for name in CHAINS if name in kinds]
+        wanted = {(s.image, False) for s in self.servers} | {(s.image, True) for s in self.servers for w in self.workloads if w.writes and not w.fresh and s.can(w)}
         wanted |= {(kind, False) for kind in (self.conversions.kinds() if self.conversions else [])}
         images = sorted((kind, copy) for kind, copy in wanted if kind in CONVERTED)
         # While a conversion is measured its result lies there too.
-        require_space(self.folder, self.size, len(images) + (("raw", True) in wanted) + bool(self.conversions), chain, chain and writes)
+        fresh = any(w.fresh for w in self.workloads)
+        require_space(
+            self.folder, self.size, len(images) + (("raw", True) in wanted) + bool(self.conversions) + fresh,
+            [(True, (name, True) in wanted) for name in chains])
         self.images.make_source()
         if "raw" in kinds and writes:
             self.images.make_raw_copy()
         for kind, copy in images:
             self.images.make_image(kind, copy)
-        if chain:
-            self.images.make_chain(True, writes)
+        for name in chains:
+            self.images.make_chain(name, True, (name, True) in wanted)
 
     def _check(self, server, writes):
         """A server that gives out other bytes has nothing to be measured for."""
@@ -127,10 +132,10 @@ class Bench:
         return server.can(workload) and (server.name, workload.name) not in self._left_out
 
     def _measure(self, server, workload):
-        files = self.images.files(server.image, workload.writes)
+        files = [self.images.make_fresh(server.image)] if workload.fresh else self.images.files(server.image, workload.writes)
         read_once(files + [self.images.source])
         try:
-            with self._serving(server, workload.writes, read_only=not workload.writes) as running:
+            with self._serving_files(server, files, read_only=not workload.writes) as running:
                 sample = workload.measure(self, running)
         except Failure as e:
             self._leave_out(server, [workload], f"{workload.name} failed: {e}")
@@ -142,8 +147,10 @@ class Bench:
         say(f"  {workload.name:15} {server.name:18} {report.show_rate(workload, report.rate([sample])[0])}")
 
     def _serving(self, server, writes, read_only):
-        image = self.images.path(server.image, writes)
-        return serving(self.processes, self.folder, server, self.programs[server.program], image, read_only)
+        return self._serving_files(server, self.images.files(server.image, writes), read_only)
+
+    def _serving_files(self, server, files, read_only):
+        return serving(self.processes, self.folder, server, self.programs[server.program], files[-1], read_only, files)
 
     def _leave_out(self, server, workloads, reason, is_failure=True):
         """Half a column would mislead, so what was measured before goes too."""

@@ -1,5 +1,6 @@
-"""The data that every server gives out: one disk, half random bytes and half words, as a raw file, as dynamic images and as a chain of four VDIs."""
+"""The data that every server gives out: one disk, half random bytes and half words, as a raw file, as dynamic images and as chains of VDIs."""
 
+import contextlib
 import hashlib
 import os
 import random
@@ -10,7 +11,7 @@ from servers import QEMU_FORMATS, Server, serving
 
 MIB = 1 << 20
 PIECE = 4096
-LEVELS = 4
+CHAINS = {"chain": 4, "chain32": 32}
 SLOW = 1800
 # Name of the file, and what blockmount convert is told, by kind of image.
 CONVERTED = {
@@ -71,28 +72,40 @@ class Images:
         self._convert(self.source, path, kind, options)
         self._files[kind, writes] = [path]
 
-    def make_chain(self, reads, writes):
-        """A quarter of the 1 MiB blocks stays with the base, a quarter belongs to each of the three children.
+    def make_chain(self, name, reads, writes):
+        """An equal share of the 1 MiB blocks stays with the base and belongs to each of the children.
 
         The base holds other bytes wherever a child is to be written, so only a server that takes each
         block from its right level gives out the data.
         """
-        self._say("making the chain")
+        levels_count = CHAINS[name]
+        self._say(f"making the chain of {levels_count}")
         blocks = list(range(self._size // MIB))
         self._random.shuffle(blocks)
         places = [block * MIB + self._random.randrange(MIB // PIECE) * PIECE for block in blocks]
-        pieces = [places[level::LEVELS] for level in range(LEVELS)]
-        levels = [self._make_base([at for level in pieces[1:] for at in level])]
-        for level in range(1, LEVELS - 1):
-            levels.append(self._make_child(f"level{level}.vdi", levels[-1], pieces[level]))
+        pieces = [places[level::levels_count] for level in range(levels_count)]
+        levels = [self._make_base(name, [at for level in pieces[1:] for at in level])]
+        for level in range(1, levels_count - 1):
+            levels.append(self._make_child(name, f"level{level}.vdi", levels[-1], pieces[level]))
         if reads:
-            self._files["chain", False] = [*levels, self._make_child("level3.vdi", levels[-1], pieces[-1])]
+            self._files[name, False] = [*levels, self._make_child(name, f"level{levels_count - 1}.vdi", levels[-1], pieces[-1])]
         if writes:
             # Every block is allocated in this leaf, so that writes measure writing and not the first copy of a block.
             last = set(pieces[-1]) | {b * MIB for b in range(self._size // MIB)}
-            self._files["chain", True] = [*levels, self._make_child("level3-writes.vdi", levels[-1], sorted(last))]
+            self._files[name, True] = [*levels, self._make_child(name, f"level{levels_count - 1}-writes.vdi", levels[-1], sorted(last))]
 
-    def _make_base(self, wrong):
+    def make_fresh(self, kind):
+        """An empty image of the disk's size, in place of the last one of that kind."""
+        path = self._new("fresh", "data." + kind)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        if "blockmount" in self._programs:
+            self._processes.run([self._programs["blockmount"], "create", path, "--size", str(self._size)], SLOW)
+        else:
+            self._processes.run([self._programs["qemu-img"], "create", "-f", QEMU_FORMATS[kind], path, str(self._size)], SLOW)
+        return path
+
+    def _make_base(self, name, wrong):
         raw = self._copy(self.source, "base.raw")
         with open(raw, "r+b") as base:
             for at in wrong:
@@ -100,14 +113,14 @@ class Images:
                 other = bytes(b ^ 0xFF for b in base.read(PIECE))
                 base.seek(at)
                 base.write(other)
-        path = self._new("chain", "level0.vdi")
+        path = self._new(name, "level0.vdi")
         self._convert(raw, path, "vdi", [])
         os.unlink(raw)
         return path
 
-    def _make_child(self, name, parent, pieces):
+    def _make_child(self, chain, name, parent, pieces):
         """A differencing image whose pieces are written through blockmount's own server."""
-        path = self._new("chain", name)
+        path = self._new(chain, name)
         program = self._programs["blockmount"]
         self._processes.run([program, "create", path, "--parent", parent], SLOW)
         sparse = os.path.join(self._folder, "pieces.raw")
@@ -147,11 +160,11 @@ class Images:
         return path
 
 
-def require_space(folder, size, copies, chain_reads, chain_writes):
+def require_space(folder, size, copies, chains):
     """The most that lies in the folder at once, in whole disks of data, against what the file system has free."""
-    chain = (1.5 + 0.25 * chain_reads + 1 * chain_writes) if chain_reads or chain_writes else 0
-    # While the chain is made, its base lies there a second time.
-    needed = int((1 + copies + max(chain, 2 if chain else 0)) * size * 1.05)
+    # While a chain is made, its base lies there a second time; of chains, what is read and what is written.
+    kept = sum(1.5 + 0.25 * reads + 1 * writes for reads, writes in chains)
+    needed = int((1 + copies + max(kept, 2 if chains else 0)) * size * 1.05)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise Failure(
@@ -165,6 +178,14 @@ def read_once(files):
         with open(path, "rb", buffering=0) as data:
             while data.read(4 * MIB):
                 pass
+
+
+def forget(files):
+    """Asks the kernel to drop the files' pages, which are clean."""
+    for path in files:
+        with open(path, "rb") as data:
+            os.fsync(data.fileno())
+            os.posix_fadvise(data.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def settle(files):

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import subprocess
 
 from conversions import CONVERSIONS
 from servers import SERVERS
@@ -48,7 +49,20 @@ def find_programs(given):
     missing = {name: f"{name} is missing; install the package {PACKAGES[name]}" for name, path in found.items() if not path}
     if not blockmount:
         missing["blockmount"] = "blockmount is neither on PATH nor published; run packaging/install or name it with --program"
+    if not shutil.which("cc"):
+        missing["nbdload"] = "the load client nbdload.c is not built; install the package gcc"
     return {name: path for name, path in {"blockmount": blockmount, **found}.items() if path}, missing
+
+
+def build_load(folder):
+    """Builds the lean client; its path, or None when there is no compiler."""
+    compiler = shutil.which("cc")
+    if not compiler:
+        return None
+    path = os.path.join(folder, "nbdload")
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "nbdload.c")
+    subprocess.run([compiler, "-O2", "-pthread", "-o", path, source], check=True)
+    return path
 
 
 def _published():

@@ -83,6 +83,13 @@ class Processes:
             self.end(process)
         return took
 
+    def output(self, arguments, seconds):
+        """Runs a program to its end within the deadline; returns what it printed."""
+        log = os.path.join(self._folder, "run.log")
+        self.run(arguments, seconds)
+        with open(log, encoding="utf-8", errors="replace") as text:
+            return text.read()
+
     def sha256(self, arguments, seconds):
         """Runs a program to its end within the deadline; returns the hash of its output."""
         log = os.path.join(self._folder, "run.log")

@@ -21,6 +21,8 @@ def environment(programs, folder):
         "temp_folder": f"{os.path.dirname(folder)} ({_output(['stat', '-f', '-c', '%T', folder])})",
     }
     for name, path in programs.items():
+        if name == "nbdload":
+            continue
         version = _version(name, _output([path, "--version"]))
         # Of this program a machine may have several builds of one version.
         facts[name] = f"{version}, {path}" if name == "blockmount" else version

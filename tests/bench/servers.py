@@ -17,6 +17,8 @@ SOCKET_PATH_LIMIT = 107
 NBD_MAGIC = b"NBDMAGIC"
 
 
+# Images that are made empty for one measurement.
+FRESH = ("vdi", "vhd", "vmdk")
 QEMU_FORMATS = {"raw": "raw", "vdi": "vdi", "vhd": "vpc", "vmdk": "vmdk", "stream": "vmdk"}
 
 
@@ -39,8 +41,10 @@ class Server:
         return [program, "-f", "-U", path] + (["-r"] if read_only else []) + ["file", image]
 
     def can(self, workload):
-        """A stream is written once, when it is made."""
-        return self.image != "stream" or not workload.writes
+        """A stream is written once, when it is made; a chain and a raw file have nothing to allocate that all servers make alike."""
+        if workload.fresh:
+            return self.image in FRESH
+        return self.image not in ("stream", "chain32") or not workload.writes
 
 
 SERVERS = [
@@ -50,6 +54,7 @@ SERVERS = [
     Server("blockmount-vmdk", "blockmount, VMDK sparse", "blockmount", "vmdk"),
     Server("blockmount-stream", "blockmount, VMDK streamOptimized", "blockmount", "stream"),
     Server("blockmount-chain", "blockmount, VDI chain of 4", "blockmount", "chain"),
+    Server("blockmount-chain32", "blockmount, VDI chain of 32", "blockmount", "chain32"),
     Server("qemu-raw-threads", "qemu-nbd, raw, threads", "qemu-nbd", "raw", "threads"),
     Server("qemu-raw-io_uring", "qemu-nbd, raw, io_uring", "qemu-nbd", "raw", "io_uring"),
     Server("qemu-vdi-threads", "qemu-nbd, VDI, threads", "qemu-nbd", "vdi", "threads"),
@@ -68,6 +73,8 @@ SERVERS = [
 class Running:
     pid: int
     uri: str
+    socket: str
+    files: tuple
 
 
 def socket_path(folder):
@@ -79,7 +86,7 @@ def socket_path(folder):
 
 
 @contextlib.contextmanager
-def serving(processes, folder, server, program, image, read_only):
+def serving(processes, folder, server, program, image, read_only, files=()):
     """Serves an image until the end of the block. The server must still run then, and end by itself on SIGTERM."""
     path = socket_path(folder)
     log = os.path.join(folder, "server.log")
@@ -89,7 +96,7 @@ def serving(processes, folder, server, program, image, read_only):
     try:
         _wait_until_ready(process, server, path, log)
         try:
-            yield Running(process.pid, f"nbd+unix:///?socket={urllib.parse.quote(path)}")
+            yield Running(process.pid, f"nbd+unix:///?socket={urllib.parse.quote(path)}", path, tuple(files))
         except Failure as e:
             # What the client says of a server that is gone, or that failed a request, explains nothing.
             # Servers may write their log a moment later.

@@ -212,7 +212,17 @@ public sealed class FileStore : ByteStore
             return;
         }
 
-        await Start(SetLengthCall, 0, length, default, cancellationToken);
+        if (length > Length)
+        {
+            // No more than a write behind the end does on the caller's thread, and what every allocation in an image waits for.
+            cancellationToken.ThrowIfCancellationRequested();
+            SetLengthInline(length);
+        }
+        else
+        {
+            await Start(SetLengthCall, 0, length, default, cancellationToken);
+        }
+
         Volatile.Write(ref _length, length);
     }
 
@@ -249,6 +259,18 @@ public sealed class FileStore : ByteStore
     private static void FlushCall(HostFile file, in BlockingRequest request) => file.Flush();
 
     private static void SetLengthCall(HostFile file, in BlockingRequest request) => file.SetLength(request.Length);
+
+    private void SetLengthInline(long length)
+    {
+        try
+        {
+            _file.SetLength(length);
+        }
+        catch (ObjectDisposedException)
+        {
+            throw DiskErrors.Closed(Name);
+        }
+    }
 
     private unsafe void WriteInline(long offset, ReadOnlySpan<byte> data)
     {

@@ -130,6 +130,7 @@ BM_EXPORT int32_t bm_block_size(int32_t fd, uint64_t *bytes, uint32_t *sector);
 BM_EXPORT int64_t bm_seek(int32_t fd, int32_t kind, int64_t offset);
 BM_EXPORT int32_t bm_drop_cache(int32_t fd);
 BM_EXPORT int32_t bm_unlink(const char *path);
+BM_EXPORT int32_t bm_rename_new(const char *from, const char *to);
 BM_EXPORT int32_t bm_error_kind(int32_t error);
 BM_EXPORT int32_t bm_error_text(int32_t error, char *buffer, int32_t length);
 BM_EXPORT int32_t bm_io_uring_probe(void);

@@ -66,9 +66,9 @@ public sealed class PidFile : IDisposable
     /// <summary>Removes the file, unless somebody has done so and put another there.</summary>
     public void Dispose()
     {
-        if (HasName(_file))
+        if (IsAt(Path, _file))
         {
-            // Before the lock goes: whoever opens it meanwhile sees that what they opened has no name any more.
+            // Before the lock goes: whoever opens it meanwhile sees that the name is no longer of what they opened.
             File.Delete(Path);
         }
 
@@ -90,14 +90,17 @@ public sealed class PidFile : IDisposable
                     aside, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead);
             }
 
-            File.Move(aside, path, overwrite: false);
-            return file;
-        }
-        catch (IOException) when (Exists(path))
-        {
-            file.Dispose();
-            File.Delete(aside);
-            return null;
+            // File.Move copies where a name is taken for a moment, and a copy has no lock.
+            var result = Shim.RenameNew(aside, path);
+            if (result >= 0)
+            {
+                return file;
+            }
+
+            if (HostErrors.KindOf(result) != HostErrorKind.Exists)
+            {
+                throw HostErrors.OnPath(result, path, "made");
+            }
         }
         catch
         {
@@ -105,6 +108,10 @@ public sealed class PidFile : IDisposable
             File.Delete(aside);
             throw;
         }
+
+        file.Dispose();
+        File.Delete(aside);
+        return null;
     }
 
     /// <summary>Removes a file that a dead process left; null when the way is free.</summary>
@@ -129,7 +136,7 @@ public sealed class PidFile : IDisposable
         try
         {
             var isFree = TryLock(file, path);
-            if (!HasName(file))
+            if (!IsAt(path, file))
             {
                 return null;
             }
@@ -140,7 +147,7 @@ public sealed class PidFile : IDisposable
                 throw Running(path, content);
             }
 
-            // Left by one that had our number, as happens in containers, or put there without its lock by a file system without links.
+            // Left by one that had our number, as happens in containers.
             isOurs = content == Environment.ProcessId.ToString(CultureInfo.InvariantCulture);
             if (isOurs)
             {
@@ -211,11 +218,13 @@ public sealed class PidFile : IDisposable
         return result >= 0 || (HostErrors.KindOf(result) == HostErrorKind.WouldBlock ? false : throw HostErrors.OnPath(result, path, "locked"));
     }
 
-    private static bool Exists(string path) => File.Exists(path) || Directory.Exists(path) || new FileInfo(path).LinkTarget is not null;
-
-    /// <summary>Linux says so of an open file; elsewhere a file that is open and not shared cannot be removed.</summary>
-    private static bool HasName(FileStream file) =>
-        new FileInfo($"/proc/self/fd/{file.SafeFileHandle.DangerousGetHandle()}").LinkTarget?.EndsWith(" (deleted)", StringComparison.Ordinal) != true;
+    /// <summary>Whether the path leads to this file, and not to another that has taken its place.</summary>
+    private static unsafe bool IsAt(string path, FileStream file)
+    {
+        FileFacts open, named;
+        return Shim.FactsOfDescriptor((int)file.SafeFileHandle.DangerousGetHandle(), &open) == 0
+            && Shim.FactsOfPath(path, 0, &named) == 0 && open.IsSameFile(named);
+    }
 
     private static DiskException Running(string path, string? content) => new(
         ErrorKind.Busy,

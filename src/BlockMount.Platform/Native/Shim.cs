@@ -72,6 +72,10 @@ internal static unsafe partial class Shim
     [LibraryImport(Library, EntryPoint = "bm_unlink", StringMarshalling = StringMarshalling.Utf8)]
     public static partial int Unlink(string path);
 
+    /// <summary>Fails when the new name exists.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_rename_new", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int RenameNew(string from, string to);
+
     [LibraryImport(Library, EntryPoint = "bm_error_kind")]
     public static partial HostErrorKind ErrorKindOf(int error);
 

@@ -75,8 +75,8 @@ public sealed class ServeLimitTests : IDisposable
 
         Assert.InRange(after.Descriptors, 1, before.Descriptors);
 
-        // A connection's own buffers are above 100 KiB: were each kept, this would be beyond 100 MiB.
-        Assert.InRange(after.Kilobytes, 1, before.Kilobytes + (24 << 10));
+        // A connection's own buffers are above 100 KiB: were each kept, this would be beyond 100 MiB. What the collector lets gather is less.
+        Assert.InRange(after.Kilobytes, 1, before.Kilobytes + (60 << 10));
         Assert.InRange(after.Threads, 1, before.Threads + 8);
         Assert.Equal(0, await server.StopAsync());
         Assert.Equal(string.Empty, server.Errors.Trim());

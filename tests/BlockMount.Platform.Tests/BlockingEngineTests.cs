@@ -52,6 +52,25 @@ public sealed class BlockingEngineTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_file_system_that_hangs_holds_up_no_file_of_another()
+    {
+        Peer.RequireRoot();
+        using var mount = await TestMount.TmpfsAsync(_folder["other"], "size=4m");
+        await using var here = await Stores.CreateAsync(_folder["here"]);
+        await using var beside = await Stores.CreateAsync(_folder["beside"]);
+        await using var there = await Stores.CreateAsync(_folder["other/there"]);
+        var engine = BlockingEngine.For(here.File.Facts);
+        Assert.Same(engine, BlockingEngine.For(beside.File.Facts));
+
+        using var gate = new ManualResetEventSlim();
+        var stuck = Enumerable.Range(0, 100).Select(_ => StartOn(engine, here.File, () => Assert.True(gate.Wait(Deadline)))).ToArray();
+        await there.FlushAsync().AsTask().WaitAsync(Deadline);
+        Assert.All(stuck, s => Assert.False(s.IsCompleted));
+        gate.Set();
+        await Task.WhenAll(stuck).WaitAsync(Deadline);
+    }
+
+    [Fact]
     public async Task Continuations_that_wait_for_further_calls_do_not_stop_the_engine()
     {
         var file = await FileAsync();
@@ -122,6 +141,8 @@ public sealed class BlockingEngineTests : IAsyncDisposable
         return _store = (FileStore)await new FileStoreProvider(_engine).OpenAsync(_folder["disk"], StoreAccess.Read);
     }
 
-    private Task Start(HostFile file, Action action, CancellationToken cancellation = default) =>
-        BlockingOperation.Start(_engine, file, (HostFile _, in BlockingRequest _) => action(), new(0, 0, 0, false, cancellation)).AsTask();
+    private static Task StartOn(BlockingEngine engine, HostFile file, Action action, CancellationToken cancellation = default) =>
+        BlockingOperation.Start(engine, file, (HostFile _, in BlockingRequest _) => action(), new(0, 0, 0, false, cancellation)).AsTask();
+
+    private Task Start(HostFile file, Action action, CancellationToken cancellation = default) => StartOn(_engine, file, action, cancellation);
 }

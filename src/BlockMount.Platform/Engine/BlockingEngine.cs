@@ -1,3 +1,6 @@
+using System.Collections.Concurrent;
+using BlockMount.Platform.Native;
+
 namespace BlockMount.Platform.Engine;
 
 /// <summary>
@@ -14,8 +17,16 @@ internal sealed class BlockingEngine(int mostThreads)
     private BlockingOperation? _first, _last;
     private int _queued, _idle, _threads;
 
-    /// <summary>The one of this process.</summary>
-    public static BlockingEngine Shared { get; } = new(DefaultThreads);
+    private static readonly ConcurrentDictionary<(bool IsDevice, ulong Number), BlockingEngine> ByDevice = new();
+
+    /// <summary>
+    /// This process's engine for the block device that a file is, or whose file system holds it: one that hangs takes threads from no other.
+    /// </summary>
+    public static BlockingEngine For(in FileFacts facts)
+    {
+        var isDevice = facts.Type == FileType.BlockDevice;
+        return ByDevice.GetOrAdd((isDevice, isDevice ? facts.Represents : facts.Device), static _ => new BlockingEngine(DefaultThreads));
+    }
 
     /// <summary>Threads started so far.</summary>
     public int Threads

@@ -9,7 +9,7 @@ namespace BlockMount.Platform.Files;
 
 /// <summary>
 /// A file or block device of a Linux host. Bytes in the page cache are read on the caller's thread and writes up to 512 KiB, which go
-/// to the page cache, are made there; whatever may wait for the disk runs on a <see cref="BlockingEngine"/>. Opened by
+/// to the page cache, are made there; reads that wait for the disk complete in the thread's <see cref="RingLoop"/> where it has one, and whatever else may wait runs on a <see cref="BlockingEngine"/>. Opened by
 /// <see cref="FileStoreProvider"/>.
 /// </summary>
 public sealed class FileStore : ByteStore

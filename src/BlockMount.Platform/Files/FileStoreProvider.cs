@@ -12,15 +12,16 @@ public sealed unsafe class FileStoreProvider : IStoreProvider
 {
     private static readonly Lazy<ZlibCodec> FastestZlib = new(static () => LibDeflate.Find() ?? ZlibCodec.Managed);
 
-    private readonly BlockingEngine _engine;
+    private readonly BlockingEngine? _engine;
 
     /// <exception cref="DiskException"><see cref="ErrorKind.HostLacks"/> anywhere but on Linux.</exception>
     public FileStoreProvider()
-        : this(BlockingEngine.Shared)
+        : this(engine: null)
     {
     }
 
-    internal FileStoreProvider(BlockingEngine engine)
+    /// <param name="engine">For all files; null for one per device.</param>
+    internal FileStoreProvider(BlockingEngine? engine)
     {
         _engine = engine;
         if (!OperatingSystem.IsLinux())
@@ -100,7 +101,7 @@ public sealed unsafe class FileStoreProvider : IStoreProvider
     {
         try
         {
-            return new(file, access == StoreAccess.Write, _engine);
+            return new(file, access == StoreAccess.Write, _engine ?? BlockingEngine.For(file.Facts));
         }
         catch
         {

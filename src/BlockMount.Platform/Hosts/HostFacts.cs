@@ -84,7 +84,7 @@ public static class HostFacts
     {
         var result = Shim.ProbeIoUring();
         return Fact(
-            "io_uring", result == 0, "allowed", $"refused: {HostErrors.TextOf(result)}", "information only; reads that wait use threads",
+            "io_uring", result == 0, "allowed", $"refused: {HostErrors.TextOf(result)}", "serving reads that miss the page cache at less cost; without it they use threads",
             HostErrors.IsUnsupported(result) ? "use a kernel built with io_uring" : "sysctl kernel.io_uring_disabled=0, and allow it in the container's seccomp profile");
     }
 

@@ -215,11 +215,12 @@ internal sealed class VhdLayer : ImageLayer
                 _footerPosition = end;
             }
 
-            // The old footer, and bytes of an allocation that never became durable.
-            var stale = Math.Min(end, oldLength) - start;
+            // Bytes of an allocation that never became durable, or of the old footer where the bitmap does not cover it.
+            var content = start + _header.BitmapSize;
+            var stale = Math.Min(end, oldLength) - content;
             if (stale > 0)
             {
-                await _store.ZeroAsync(start, stale, keepAllocated: false, cancellationToken);
+                await _store.ZeroAsync(content, stale, keepAllocated: false, cancellationToken);
             }
 
             await _store.WriteAsync(start, VhdBitmaps.AllPresent(_header.BitmapSize, (int)_header.BlockSize), cancellationToken);

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using BlockMount.Core.Devices;
+using BlockMount.Nbd.Tests.Abuse;
 using BlockMount.Nbd.Tests.Support;
 using BlockMount.TestSupport;
 using static BlockMount.Nbd.NbdConstants;
@@ -170,6 +171,7 @@ public sealed class ExtendedHeaderTests
     }
 
     [Fact]
+    [Row(75)]
     public async Task A_compact_request_after_extended_headers_closes_and_an_extended_one_before_too()
     {
         await using var server = new TestServer(_device);

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using BlockMount.Nbd.Listening;
+using BlockMount.Nbd.Tests.Abuse;
 using BlockMount.Nbd.Tests.Support;
 using BlockMount.Nbd.Tls;
 using BlockMount.TestSupport;
@@ -16,6 +17,7 @@ public sealed class StartTlsTests
     private const int Size = 1 << 20;
 
     [Fact]
+    [Row(17)]
     public async Task Where_tls_is_required_every_option_before_it_is_told_so()
     {
         await using var server = new TlsServer(new MemoryDevice(Size));
@@ -37,6 +39,7 @@ public sealed class StartTlsTests
     }
 
     [Fact]
+    [Row(17)]
     public async Task Where_tls_is_required_an_export_name_before_it_closes()
     {
         await using var server = new TlsServer(new MemoryDevice(Size));
@@ -58,6 +61,7 @@ public sealed class StartTlsTests
     }
 
     [Fact]
+    [Row(15)]
     public async Task Start_tls_with_a_payload_and_a_second_one_are_invalid_and_the_session_goes_on()
     {
         await using var server = new TlsServer(new MemoryDevice(Size));
@@ -121,6 +125,7 @@ public sealed class StartTlsTests
     }
 
     [Fact]
+    [Row(16)]
     public async Task Plain_bytes_right_behind_start_tls_end_the_connection()
     {
         await using var server = new TlsServer(new MemoryDevice(Size), NbdTlsMode.On);

@@ -35,9 +35,16 @@ internal sealed class SoakClient(string socket, int start, SectorModel region, b
     public void Dispose() => _client?.Dispose();
 
     /// <summary>Runs until told to stop; in the end every request is answered and the whole region is right.</summary>
-    public void Run(double deathsPerThousand, CancellationToken stop)
+    /// <param name="deathsPerThousand">How often it dies, a thousand steps.</param>
+    /// <param name="everybody">
+    /// All clients, as many as the server has places for: while all have theirs, who comes back gets in only when the server is done with what it
+    /// asked for before, which otherwise could still be carried out later.
+    /// </param>
+    /// <param name="stop">Ends it.</param>
+    public void Run(double deathsPerThousand, Barrier everybody, CancellationToken stop)
     {
         _client = Connect();
+        everybody.SignalAndWait(TimeSpan.FromSeconds(60), CancellationToken.None);
         while (!stop.IsCancellationRequested)
         {
             if (_random.NextDouble() * 1000 < deathsPerThousand)
@@ -57,6 +64,7 @@ internal sealed class SoakClient(string socket, int start, SectorModel region, b
 
         CheckRegion();
         Assert.Equal(NBD_SUCCESS, _client.Error(NBD_CMD_FLUSH, 0, 0));
+        everybody.SignalAndWait(TimeSpan.FromSeconds(60), CancellationToken.None);
         _client.Request(NBD_CMD_DISC, 0, 0);
         Assert.True(_client.IsClosed(), "the server closes after a disconnect");
     }
@@ -195,9 +203,16 @@ internal sealed class SoakClient(string socket, int start, SectorModel region, b
         else
         {
             var wrong = region.Check(request.Offset, found);
-            Assert.True(wrong < 0, $"the sector at {start + wrong} does not hold what was written there ({request})");
+            if (wrong >= 0)
+            {
+                Assert.Fail(
+                    $"the sector at {start + wrong} does not hold what was written there ({request}, after {Requests} requests and {Deaths} deaths): "
+                    + $"found {Shown(found[(wrong - request.Offset)..])}, expected {Shown(region.Content[wrong..])}");
+            }
         }
     }
+
+    private static string Shown(ReadOnlySpan<byte> sector) => Convert.ToHexString(sector[..Math.Min(16, sector.Length)]);
 
     /// <summary>Ends the connection with requests in flight, and looks whether each of them happened, in whole sectors, or did not.</summary>
     private void DieAndReturn()

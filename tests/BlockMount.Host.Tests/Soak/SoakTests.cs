@@ -41,7 +41,8 @@ public sealed class SoakTests(PeerDisks disks) : PeerTest(disks)
         var deaths = new Lock();
         var models = Enumerable.Range(0, Clients).Select(i => new SectorModel(Disks.Content[Start(i)..(Start(i) + Region)])).ToArray();
         var clients = models.Select((model, i) => new SoakClient(server.Socket, Start(i), model, shared, seed + i, deaths)).ToArray();
-        var running = clients.Select(client => Task.Factory.StartNew(() => RunClient(client, stop), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)).ToArray();
+        using var everybody = new Barrier(Clients);
+        var running = clients.Select(client => Task.Factory.StartNew(() => RunClient(client, stop, everybody), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)).ToArray();
         await Task.WhenAll(running);
         await stopWatching.CancelAsync();
         await watching;
@@ -66,15 +67,16 @@ public sealed class SoakTests(PeerDisks disks) : PeerTest(disks)
     }
 
     /// <summary>One client that fails stops all of them.</summary>
-    private static void RunClient(SoakClient client, CancellationTokenSource stop)
+    private static void RunClient(SoakClient client, CancellationTokenSource stop, Barrier everybody)
     {
         try
         {
-            client.Run(deathsPerThousand: 4, stop.Token);
+            client.Run(deathsPerThousand: 4, everybody, stop.Token);
         }
         catch
         {
             stop.Cancel();
+            everybody.RemoveParticipant();
             throw;
         }
     }

@@ -142,9 +142,10 @@ public sealed class RingLoopTests : IDisposable
 
         // The peer takes the first byte only after the read has completed: a send that held it up would wait for ever.
         var message = Stores.Noise(8 << 20, seed: 2);
-        var peer = Task.Run(async () =>
+        var peer = Task.Run(() =>
         {
-            await read;
+            // Not awaited: what follows would run on the loop's thread, inside its send.
+            Assert.True(read.Wait(Timeout));
             var received = new byte[message.Length];
             for (var at = 0; at < received.Length;)
             {

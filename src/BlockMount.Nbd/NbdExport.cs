@@ -54,7 +54,7 @@ public sealed class NbdExport
     public NbdMetaContexts Contexts => NbdMetaContexts.BaseAllocation | (AllocationDepth ? NbdMetaContexts.AllocationDepth : 0);
 
     /// <summary>Smallest multiple of offsets and lengths, in bytes: a power of two, 1 to 65536.</summary>
-    public uint MinimumBlockSize => (uint)Device.Alignment;
+    public uint MinimumBlockSize => (uint)Device.LogicalSectorSize;
 
     /// <summary>Request size that costs least, in bytes: a power of two, at least 512 and the minimum, at most 32 MiB.</summary>
     public uint PreferredBlockSize => Math.Min(

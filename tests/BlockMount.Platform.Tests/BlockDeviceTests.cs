@@ -19,7 +19,7 @@ public sealed class BlockDeviceTests : IDisposable
         Assert.Contains("--allow-devices", error.Message, StringComparison.Ordinal);
         await using var store = await Stores.OpenAsync(loop.Path, StoreAccess.Read, StoreOpenOptions.AllowDevice);
         Assert.True(store.IsDevice);
-        Assert.Equal(512, store.SectorSize);
+        Assert.Equal(512, store.LogicalSectorSize);
         Assert.Equal(Length, store.Length);
     }
 

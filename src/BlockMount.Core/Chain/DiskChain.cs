@@ -29,6 +29,7 @@ public sealed partial class DiskChain : BlockDevice
         : base(layers[^1].Path, layers[^1].Capacity, !layers[^1].CanWrite)
     {
         Layers = layers;
+        LogicalSectorSize = layers.Max(static l => l.LogicalSectorSize);
         _leaf = layers[^1];
         _parents = new ParentMap(layers.Take(layers.Count - 1).ToArray(), _leaf.Capacity);
         for (var i = 0; i < GateCount; i++)
@@ -39,6 +40,8 @@ public sealed partial class DiskChain : BlockDevice
 
     /// <summary>The images, base first.</summary>
     public IReadOnlyList<ImageLayer> Layers { get; }
+
+    public override int LogicalSectorSize { get; }
 
     public override bool IsRotational => Layers.Any(static l => l.IsRotational);
 

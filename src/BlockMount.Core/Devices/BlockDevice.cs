@@ -42,8 +42,14 @@ public abstract class BlockDevice : IAsyncDisposable
     /// <summary>Offsets and lengths must be multiples of this many bytes; a power of two from 1 to 65536.</summary>
     public int Alignment { get; }
 
+    /// <summary>
+    /// Bytes of a sector of the disk, a power of two and a multiple of <see cref="Alignment"/>. Requests for parts of one are carried out
+    /// all the same, writes by reading the rest of it first. 1, or <see cref="Alignment"/>, when the disk has no sectors of its own.
+    /// </summary>
+    public virtual int LogicalSectorSize => Alignment;
+
     /// <summary>A request size in bytes that costs least, at least 4096 (what NBD calls the preferred block size).</summary>
-    public virtual int PreferredSize => Math.Max(4096, Alignment);
+    public virtual int PreferredSize => Math.Max(4096, LogicalSectorSize);
 
     /// <summary>Whether bytes that follow each other are read much faster than others, because some lie on a disk that turns. No when unknown.</summary>
     public virtual bool IsRotational => false;

@@ -8,6 +8,8 @@ public abstract class FilterDevice : BlockDevice
 
     protected BlockDevice Inner { get; }
 
+    public override int LogicalSectorSize => Inner.LogicalSectorSize;
+
     public override int PreferredSize => Inner.PreferredSize;
 
     public override bool IsRotational => Inner.IsRotational;

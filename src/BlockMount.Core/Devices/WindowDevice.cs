@@ -20,6 +20,10 @@ public sealed class WindowDevice : FilterDevice
         _ownsInner = ownsInner;
     }
 
+    /// <inheritdoc/>
+    /// <remarks>A part that does not consist of whole sectors has none.</remarks>
+    public override int LogicalSectorSize => ((_start | Length) & (Inner.LogicalSectorSize - 1)) == 0 ? Inner.LogicalSectorSize : Alignment;
+
     protected override ValueTask ReadCoreAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken) =>
         base.ReadCoreAsync(_start + offset, buffer, cancellationToken);
 

@@ -9,6 +9,8 @@ internal abstract class FlatLayer(ByteStore store, long capacity) : ImageLayer(s
 {
     protected ByteStore Store { get; } = store;
 
+    public override int LogicalSectorSize => Store.LogicalSectorSize;
+
     public override bool IsRotational => Store.IsRotational;
 
     public sealed override ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken) =>

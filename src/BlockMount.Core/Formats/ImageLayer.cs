@@ -45,6 +45,9 @@ public abstract class ImageLayer : IAsyncDisposable
     /// <summary>Whether file space must stay allocated when content is zeroed or trimmed (fixed variants).</summary>
     public virtual bool KeepsAllocation => false;
 
+    /// <summary>Bytes of the largest sector among the block devices that hold its disk content; 1 when there are none.</summary>
+    public virtual int LogicalSectorSize => 1;
+
     /// <summary>Whether its files are known to lie on a disk that turns.</summary>
     public virtual bool IsRotational => false;
 

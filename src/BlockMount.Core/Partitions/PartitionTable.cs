@@ -28,10 +28,13 @@ public sealed record PartitionTable
 
     public IReadOnlyList<PartitionDiagnostic> Diagnostics { get; init; } = [];
 
-    /// <summary>Reads the table of a disk whose sectors are 512 bytes, or of one that says otherwise itself.</summary>
+    /// <summary>Reads the table, taking the device's sectors for those it counts in, 512 bytes when it has none that a table can have.</summary>
     /// <inheritdoc cref="ReadAsync(BlockDevice, int, CancellationToken)"/>
-    public static ValueTask<PartitionTable> ReadAsync(BlockDevice device, CancellationToken cancellationToken = default) =>
-        ReadAsync(device, MbrLayout.Size, cancellationToken);
+    public static ValueTask<PartitionTable> ReadAsync(BlockDevice device, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        return ReadAsync(device, device.LogicalSectorSize is var size and (1024 or 2048 or 4096) ? size : MbrLayout.Size, cancellationToken);
+    }
 
     /// <summary>
     /// Reads the table. What is on the disk never makes it throw: it is described by <see cref="Diagnostics"/>, and no partition

@@ -30,6 +30,11 @@ public abstract class ByteStore : IAsyncDisposable
     /// <summary>Present length in bytes.</summary>
     public abstract long Length { get; }
 
+    /// <summary>
+    /// Logical sector of a block device in bytes, a power of two; 1 for anything else. Reads and writes may be of any bytes all the same.
+    /// </summary>
+    public virtual int LogicalSectorSize => 1;
+
     /// <summary>Whether it is known to lie on a disk that turns.</summary>
     public virtual bool IsRotational => false;
 

@@ -59,6 +59,9 @@ public interface IStoreProvider
     /// <summary>Whether a block device of that name, or a symbolic link to one, exists.</summary>
     bool DeviceExists(string path);
 
+    /// <summary>What the host tells about a block device, links followed; null when there is none of that name, or nothing is told.</summary>
+    DeviceFacts? DescribeDevice(string path) => null;
+
     /// <summary>
     /// Full paths of the regular files directly in <paramref name="directory"/>, sorted by name; empty when it does not exist or
     /// cannot be read. At most <paramref name="limit"/> are returned.

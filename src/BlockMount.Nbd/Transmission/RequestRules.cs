@@ -26,7 +26,7 @@ internal sealed class RequestRules
         _readFlags = (told & NBD_FLAG_SEND_DF) != 0 ? NBD_CMD_FLAG_DF : (ushort)0;
         _zeroFlags = (ushort)(NBD_CMD_FLAG_NO_HOLE | ((told & NBD_FLAG_SEND_FAST_ZERO) != 0 ? NBD_CMD_FLAG_FAST_ZERO : 0));
         _size = (ulong)_export.Size;
-        _alignmentMask = _export.MinimumBlockSize - 1;
+        _alignmentMask = (uint)_export.Device.Alignment - 1;
     }
 
     /// <summary>The error value to answer with, and why; <see cref="NBD_SUCCESS"/> when the request may be carried out.</summary>

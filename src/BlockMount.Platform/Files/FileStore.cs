@@ -45,8 +45,8 @@ public sealed class FileStore : ByteStore
     /// <summary>Whether it is a block device.</summary>
     public bool IsDevice => _file.IsDevice;
 
-    /// <summary>Logical sector of a block device in bytes; 1 for a file. Reads and writes may be unaligned all the same.</summary>
-    public int SectorSize => (int)_file.Sector;
+    /// <inheritdoc/>
+    public override int LogicalSectorSize => (int)_file.Sector;
 
     /// <summary>Reads that went to the engine so far, wholly or for their last part.</summary>
     internal long EngineReads => Volatile.Read(ref _engineReads);

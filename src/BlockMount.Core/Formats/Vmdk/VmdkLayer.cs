@@ -31,6 +31,8 @@ internal sealed class VmdkLayer : ImageLayer
 
     public override bool KeepsAllocation => _extents.All(static e => e.GrainSize == 0);
 
+    public override int LogicalSectorSize => _files.Select(static f => f.LogicalSectorSize).DefaultIfEmpty(1).Max();
+
     public override bool IsRotational => _store.IsRotational || _files.Any(static f => f.IsRotational);
 
     public override ImageDescription Describe()

@@ -21,6 +21,7 @@ public static class HostFacts
         Program(searchPath, "fusermount3", "FUSE mounts without root", "apt install fuse3"),
         Device(devices, "loop-control", "loop_control", "a block device where the kernel has no nbd", "modprobe loop"),
         IoUring(),
+        Zlib(),
         Nbd(devices),
     ];
 

@@ -1,4 +1,5 @@
 using BlockMount.Core.Errors;
+using BlockMount.Core.RawDisks;
 using BlockMount.Core.Storage;
 
 namespace BlockMount.Core.Formats;
@@ -25,6 +26,12 @@ public sealed record ImageCreateOptions
 
     /// <summary>Where the parent lies, for formats that also record its name; null leaves the name out.</summary>
     public string? ParentPath { get; init; }
+
+    /// <summary>
+    /// Set for an image of a real disk or of parts of one, by a format with <see cref="ImageFormat.CanNameDevices"/>; <see cref="Capacity"/>
+    /// is then the descriptor's, and <see cref="Variant"/>, <see cref="BlockSize"/> and <see cref="Parent"/> are null.
+    /// </summary>
+    public RawDiskDescriptor? RawDisk { get; init; }
 }
 
 /// <summary>One image format: recognises, opens and creates its images.</summary>
@@ -44,6 +51,9 @@ public abstract class ImageFormat
 
     /// <summary>Whether a child of this format can name a parent that has no UUID, by file name and content number.</summary>
     public virtual bool CanLinkByContentId => false;
+
+    /// <summary>Whether an image of this format can name real disks (<see cref="ImageCreateOptions.RawDisk"/>).</summary>
+    public virtual bool CanNameDevices => false;
 
     /// <summary>How sure the format is that the store is one of its images: 0 (no) to 100. Reads little, never throws on content.</summary>
     public abstract ValueTask<int> ProbeAsync(ByteStore store, CancellationToken cancellationToken);

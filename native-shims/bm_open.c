@@ -14,6 +14,7 @@ int32_t bm_open(const char *path, int32_t flags)
     mode |= (flags & BM_OPEN_NOFOLLOW) ? O_NOFOLLOW : 0;
     mode |= (flags & BM_OPEN_NOATIME) ? O_NOATIME : 0;
     mode |= (flags & BM_OPEN_CLAIM) ? O_EXCL : 0;
+    mode |= (flags & BM_OPEN_DIRECT) ? O_DIRECT : 0;
 
     int fd;
     BM_RETRY(fd, open(path, mode, 0644));

@@ -26,7 +26,8 @@ enum {
     BM_OPEN_CREATE = 2,     /* make the file, mode 0644; fails when the name exists */
     BM_OPEN_NOFOLLOW = 4,   /* fails when the last component is a symbolic link */
     BM_OPEN_NOATIME = 8,    /* reading leaves the access time alone; owner or CAP_FOWNER only */
-    BM_OPEN_CLAIM = 16      /* block device: fails while it is mounted or claimed, and claims it */
+    BM_OPEN_CLAIM = 16,     /* block device: fails while it is mounted or claimed, and claims it */
+    BM_OPEN_DIRECT = 32     /* past the page cache; fails with BM_ERROR_INVALID where that cannot be */
 };
 
 /* bm_file_facts.type */
@@ -89,11 +90,12 @@ enum {
     BM_ERROR_IS_DIRECTORY = 10,
     BM_ERROR_LINK_LOOP = 11,
     BM_ERROR_INVALID = 12,
-    BM_ERROR_NO_DATA = 13
+    BM_ERROR_NO_DATA = 13,
+    BM_ERROR_NO_DEVICE = 14
 };
 
 struct bm_file_facts {
-    uint64_t size;          /* bytes; 0 for a block device, see bm_block_size */
+    uint64_t size;          /* bytes; 0 for a block device, see bm_device */
     uint64_t device;        /* device that holds the inode */
     uint64_t inode;
     uint64_t blocks;        /* 512-byte units in use */
@@ -102,6 +104,15 @@ struct bm_file_facts {
     uint32_t permissions;   /* lower 12 bits of the mode */
     uint32_t type;          /* BM_TYPE_ */
     uint32_t represents;    /* the device that a device's inode stands for, else 0; has 32 bits on Linux */
+};
+
+struct bm_device_facts {
+    uint64_t bytes;
+    uint64_t sequence;          /* another number for another medium, 0 where the kernel does not number them */
+    uint32_t logical_sector;    /* bytes */
+    uint32_t physical_sector;   /* bytes, at least logical_sector */
+    uint32_t read_only;         /* 1 when writes are refused, however it was opened */
+    uint32_t reserved;
 };
 
 struct bm_completion {
@@ -126,7 +137,10 @@ BM_EXPORT int32_t bm_lock_test(int32_t fd, int32_t kind, int64_t start, int64_t 
 BM_EXPORT int32_t bm_stat(const char *path, int32_t follow, struct bm_file_facts *facts);
 BM_EXPORT int32_t bm_fstat(int32_t fd, struct bm_file_facts *facts);
 BM_EXPORT int32_t bm_in_memory(int32_t fd);
-BM_EXPORT int32_t bm_block_size(int32_t fd, uint64_t *bytes, uint32_t *sector);
+BM_EXPORT int32_t bm_device(int32_t fd, struct bm_device_facts *facts);
+BM_EXPORT int32_t bm_direct_alignment(int32_t fd);
+BM_EXPORT int32_t bm_discard(int32_t fd, int64_t offset, int64_t length);
+BM_EXPORT int32_t bm_flush_buffers(int32_t fd);
 BM_EXPORT int64_t bm_seek(int32_t fd, int32_t kind, int64_t offset);
 BM_EXPORT int32_t bm_drop_cache(int32_t fd);
 BM_EXPORT int32_t bm_unlink(const char *path);

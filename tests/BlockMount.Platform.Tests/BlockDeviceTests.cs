@@ -17,8 +17,8 @@ public sealed class BlockDeviceTests : IDisposable
         using var loop = await LoopAsync(new byte[Length]);
         var error = await Stores.OpenFailsAsync(ErrorKind.InvalidArgument, loop.Path, StoreAccess.Read);
         Assert.Contains("--allow-devices", error.Message, StringComparison.Ordinal);
-        await using var store = await Stores.OpenAsync(loop.Path, StoreAccess.Read, StoreOpenOptions.AllowDevice);
-        Assert.True(store.IsDevice);
+        await using var store = await Stores.OpenDeviceAsync(loop.Path, StoreAccess.Read);
+        Assert.True(store.IsDirect);
         Assert.Equal(512, store.LogicalSectorSize);
         Assert.Equal(Length, store.Length);
     }
@@ -32,9 +32,9 @@ public sealed class BlockDeviceTests : IDisposable
         var provider = new FileStoreProvider();
         Assert.Equal([true, true, false, false, false], new[] { loop.Path, _folder["device"], _folder["file"], "/dev/zero", _folder["none"] }.Select(provider.DeviceExists));
 
-        await using (var store = await Stores.OpenAsync(_folder["device"], StoreAccess.Write, StoreOpenOptions.OnlyDevice))
+        await using (var store = await Stores.OpenDeviceAsync(_folder["device"], StoreAccess.Write, StoreOpenOptions.OnlyDevice))
         {
-            Assert.True(store.IsDevice);
+            Assert.Equal(Length, store.Length);
         }
 
         foreach (var path in new[] { _folder["file"], _folder["backing"] })
@@ -51,7 +51,7 @@ public sealed class BlockDeviceTests : IDisposable
     {
         var model = Stores.Noise(Length);
         using var loop = await LoopAsync(model);
-        await using var store = await Stores.OpenAsync(loop.Path, StoreAccess.Write, StoreOpenOptions.AllowDevice);
+        await using var store = await Stores.OpenDeviceAsync(loop.Path, StoreAccess.Write);
         var random = new Random(3);
         for (var step = 0; step < 200; step++)
         {
@@ -81,7 +81,7 @@ public sealed class BlockDeviceTests : IDisposable
     public async Task Block_devices_keep_their_size()
     {
         using var loop = await LoopAsync(new byte[Length]);
-        await using var store = await Stores.OpenAsync(loop.Path, StoreAccess.Write, StoreOpenOptions.AllowDevice);
+        await using var store = await Stores.OpenDeviceAsync(loop.Path, StoreAccess.Write);
         await store.SetLengthAsync(Length);
         await store.AllocateAsync(0, Length);
         await store.DiscardAsync(100, 1000);
@@ -103,11 +103,11 @@ public sealed class BlockDeviceTests : IDisposable
         {
             var error = await Stores.OpenFailsAsync(ErrorKind.Busy, loop.Path, StoreAccess.Write, StoreOpenOptions.AllowDevice);
             Assert.Contains("mounted", error.Message, StringComparison.Ordinal);
-            await using var reader = await Stores.OpenAsync(loop.Path, StoreAccess.Read, StoreOpenOptions.AllowDevice);
+            await using var reader = await Stores.OpenDeviceAsync(loop.Path, StoreAccess.Read);
             Assert.False(reader.CanWrite);
         }
 
-        await using var writer = await Stores.OpenAsync(loop.Path, StoreAccess.Write, StoreOpenOptions.AllowDevice);
+        await using var writer = await Stores.OpenDeviceAsync(loop.Path, StoreAccess.Write);
         Assert.True(writer.CanWrite);
     }
 

@@ -1,10 +1,8 @@
 using System.Net.Sockets;
-using System.Runtime.ExceptionServices;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using BlockMount.Platform.Engine;
 using BlockMount.Platform.Files;
-using BlockMount.Platform.Native;
 
 namespace BlockMount.Platform.Tests;
 
@@ -229,17 +227,7 @@ public sealed class RingLoopTests : IDisposable
         Assert.NotNull(next);
     });
 
-    private static void Finish(RingLoop loop, Task work)
-    {
-        // What did not fit into the ring completes elsewhere.
-        work.GetAwaiter().OnCompleted(loop.Wake);
-        while (!work.IsCompleted)
-        {
-            loop.WaitForWake();
-        }
-
-        work.GetAwaiter().GetResult();
-    }
+    private static void Finish(RingLoop loop, Task work) => InRingLoop.Finish(loop, work);
 
     private static void Now(ValueTask work) => work.AsTask().GetAwaiter().GetResult();
 
@@ -248,27 +236,7 @@ public sealed class RingLoopTests : IDisposable
     {
         var format = new DriveInfo(_folder.Root).DriveFormat;
         Peer.Require(format is "ext4" or "ext3" or "xfs" or "btrfs", $"{format} may keep all pages or not tell cached ones from others");
-        Peer.Require(Shim.ProbeIoUring() == 0, "this host does not allow io_uring");
-        Exception? failure = null;
-        var thread = new Thread(() =>
-        {
-            try
-            {
-                using var loop = (RingLoop?)RingLoop.TryCreate();
-                Assert.NotNull(loop);
-                test(loop);
-            }
-            catch (Exception e)
-            {
-                failure = e;
-            }
-        });
-        thread.Start();
-        await Task.Run(thread.Join);
-        if (failure is not null)
-        {
-            ExceptionDispatchInfo.Throw(failure);
-        }
+        await InRingLoop.RunAsync(test);
     }
 
     private FileStore CreateCold(byte[] content)

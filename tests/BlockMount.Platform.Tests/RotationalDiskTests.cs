@@ -46,7 +46,7 @@ public sealed class RotationalDiskTests : IDisposable
             foreach (var turns in (bool[])[true, false])
             {
                 await File.WriteAllTextAsync(queue, turns ? "1" : "0");
-                await using var store = await Stores.OpenAsync(path, StoreAccess.Read, StoreOpenOptions.AllowDevice);
+                await using var store = await Stores.OpenDeviceAsync(path, StoreAccess.Read);
                 Assert.Equal(turns, store.IsRotational);
             }
 

@@ -1,5 +1,6 @@
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
+using BlockMount.Platform.Devices;
 using BlockMount.Platform.Files;
 
 namespace BlockMount.Platform.Tests;
@@ -11,6 +12,9 @@ internal static class Stores
 
     public static async Task<FileStore> OpenAsync(string path, StoreAccess access, StoreOpenOptions options = StoreOpenOptions.None) =>
         (FileStore)await Provider.OpenAsync(path, access, options);
+
+    public static async Task<DeviceStore> OpenDeviceAsync(string path, StoreAccess access, StoreOpenOptions options = StoreOpenOptions.AllowDevice) =>
+        (DeviceStore)await Provider.OpenAsync(path, access, options);
 
     public static async Task<FileStore> CreateAsync(string path) => (FileStore)await Provider.CreateAsync(path);
 

@@ -48,12 +48,15 @@ internal sealed class TestMount : IDisposable
     }
 
     /// <summary>A loop device over a file; skips the test where there are none.</summary>
-    public static async Task<TestMount> LoopAsync(string file)
+    public static Task<TestMount> LoopAsync(string file) => LoopAsync(file, []);
+
+    /// <summary>A loop device over a file with options of losetup, such as <c>--sector-size 4096</c>.</summary>
+    public static async Task<TestMount> LoopAsync(string file, params string[] options)
     {
         Peer.RequireRoot();
         Peer.Require("losetup", "mount");
         Peer.Require(File.Exists("/dev/loop-control"), "the kernel has no loop devices; modprobe loop");
-        var device = (await Peer.RunOkAsync("losetup", "--find", "--show", file)).Trim();
+        var device = (await Peer.RunOkAsync("losetup", [.. options, "--find", "--show", file])).Trim();
         return new(device, "losetup", "--detach", device);
     }
 

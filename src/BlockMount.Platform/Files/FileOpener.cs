@@ -8,8 +8,12 @@ namespace BlockMount.Platform.Files;
 internal static unsafe class FileOpener
 {
     /// <summary>Opens and locks an existing file or block device.</summary>
+    /// <param name="path">Its name.</param>
+    /// <param name="access">What it is opened for; a block device is claimed for writing.</param>
+    /// <param name="options">What it may be.</param>
+    /// <param name="isDirect">Whether to go past the page cache of a block device where that can be.</param>
     /// <exception cref="DiskException">As <see cref="IStoreProvider.OpenAsync"/> lists.</exception>
-    public static HostFile Open(string path, StoreAccess access, StoreOpenOptions options)
+    public static HostFile Open(string path, StoreAccess access, StoreOpenOptions options, bool isDirect = true)
     {
         CheckName(path);
         var noFollow = (options & StoreOpenOptions.NoFinalSymlink) != 0;
@@ -24,12 +28,17 @@ internal static unsafe class FileOpener
 
         CheckType(path, before.Type, options);
         var flags = (access == StoreAccess.Write ? OpenFlags.Write : OpenFlags.Read)
-            | (noFollow ? OpenFlags.NoFollow : 0)
-            | (access == StoreAccess.Write && before.Type == FileType.BlockDevice ? OpenFlags.Claim : 0);
-        var handle = new DescriptorHandle(OpenDescriptor(path, access, flags));
+            | (noFollow ? OpenFlags.NoFollow : 0);
+        if (before.Type == FileType.BlockDevice)
+        {
+            flags |= access == StoreAccess.Write ? OpenFlags.Claim : 0;
+            flags |= isDirect ? OpenFlags.Direct : 0;
+        }
+
+        var handle = new DescriptorHandle(OpenDescriptor(path, access, ref flags));
         try
         {
-            return Finish(handle, path, access, options);
+            return Finish(handle, path, access, options, (flags & OpenFlags.Direct) != 0);
         }
         catch
         {
@@ -54,7 +63,7 @@ internal static unsafe class FileOpener
         var handle = new DescriptorHandle(descriptor);
         try
         {
-            var file = Finish(handle, path, StoreAccess.Write, StoreOpenOptions.None);
+            var file = Finish(handle, path, StoreAccess.Write, StoreOpenOptions.None, isDirect: false);
             var result = Shim.SyncDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
 
             // Some file systems, such as vfat over FUSE, have no such operation.
@@ -83,23 +92,26 @@ internal static unsafe class FileOpener
         }
     }
 
-    private static HostFile Finish(DescriptorHandle handle, string path, StoreAccess access, StoreOpenOptions options)
+    private static HostFile Finish(DescriptorHandle handle, string path, StoreAccess access, StoreOpenOptions options, bool isDirect)
     {
         var descriptor = handle.Enter();
         try
         {
             FileFacts facts;
             var result = Shim.FactsOfDescriptor(descriptor, &facts);
-            uint sector = 1;
             var inMemory = false;
             if (result == 0)
             {
                 CheckType(path, facts.Type, options);
-                ulong ignored;
-                result = facts.Type == FileType.BlockDevice
-                    ? Shim.BlockSize(descriptor, &ignored, &sector)
-                    : Shim.IsInMemory(descriptor);
-                inMemory = result > 0;
+                if (facts.Type == FileType.BlockDevice)
+                {
+                    result = FinishDevice(descriptor, path, access, isDirect);
+                }
+                else
+                {
+                    result = Shim.IsInMemory(descriptor);
+                    inMemory = result > 0;
+                }
             }
 
             if (result < 0)
@@ -114,7 +126,7 @@ internal static unsafe class FileOpener
                 { Path = path };
             }
 
-            return new(handle, path, facts, sector, inMemory);
+            return new(handle, path, facts, inMemory, isDirect);
         }
         finally
         {
@@ -122,7 +134,34 @@ internal static unsafe class FileOpener
         }
     }
 
-    private static int OpenDescriptor(string path, StoreAccess access, OpenFlags flags)
+    private static int FinishDevice(int descriptor, string path, StoreAccess access, bool isDirect)
+    {
+        DeviceState state;
+        var result = Shim.Device(descriptor, &state);
+        if (result < 0)
+        {
+            return result;
+        }
+
+        // The host opens such a device for writing all the same, and then refuses each write.
+        if (access == StoreAccess.Write && state.ReadOnly != 0)
+        {
+            throw new DiskException(ErrorKind.AccessDenied, $"{path}: cannot be opened for writing: the device is read-only; add --read-only to open it for reading.")
+            { Path = path };
+        }
+
+        if (!isDirect && access == StoreAccess.Write)
+        {
+            // What was cached before the claim may be older than the disk. Both are requests, and only root may make the second.
+            _ = Shim.FlushBuffers(descriptor);
+            _ = Shim.DropCache(descriptor);
+        }
+
+        return 0;
+    }
+
+    /// <summary>Takes <see cref="OpenFlags.Direct"/> off where the host does not take it.</summary>
+    private static int OpenDescriptor(string path, StoreAccess access, ref OpenFlags flags)
     {
         if (access != StoreAccess.Write)
         {
@@ -135,6 +174,12 @@ internal static unsafe class FileOpener
         }
 
         var descriptor = Shim.Open(path, flags);
+        if (descriptor < 0 && (flags & OpenFlags.Direct) != 0 && HostErrors.KindOf(descriptor) == HostErrorKind.Invalid)
+        {
+            flags &= ~OpenFlags.Direct;
+            descriptor = Shim.Open(path, flags);
+        }
+
         return descriptor >= 0 ? descriptor : throw OpenFailure(path, access, descriptor);
     }
 

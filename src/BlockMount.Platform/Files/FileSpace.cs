@@ -12,16 +12,10 @@ internal static class FileSpace
     /// <summary>Makes a range inside the file read as zero.</summary>
     public static void Zero(HostFile file, in BlockingRequest request)
     {
-        // Block devices take whole sectors only; the odd bytes around them are written.
-        var (start, end) = WholeSectors(file, request.Offset, request.Length);
-        if (start >= end || !TryZero(file, start, end - start, request.KeepAllocated))
+        if (!TryZero(file, request.Offset, request.Length, request.KeepAllocated))
         {
             file.WriteZeros(request.Offset, request.Length, request.Cancellation);
-            return;
         }
-
-        file.WriteZeros(request.Offset, start - request.Offset, request.Cancellation);
-        file.WriteZeros(end, request.Offset + request.Length - end, request.Cancellation);
     }
 
     /// <summary>
@@ -47,10 +41,9 @@ internal static class FileSpace
     /// <summary>Gives space back where the host can, and does nothing where it cannot.</summary>
     public static void Discard(HostFile file, in BlockingRequest request)
     {
-        var (start, end) = WholeSectors(file, request.Offset, request.Length);
-        if (start < end && file.CanPunchHoles)
+        if (file.CanPunchHoles)
         {
-            file.CanPunchHoles = file.TryAllocate(AllocateMode.PunchHole, "trim", start, end - start);
+            file.CanPunchHoles = file.TryAllocate(AllocateMode.PunchHole, "trim", request.Offset, request.Length);
         }
     }
 
@@ -62,18 +55,6 @@ internal static class FileSpace
     {
         var end = request.Offset + request.Length;
         var size = file.Size();
-        if (file.IsDevice)
-        {
-            // Its space is there already.
-            if (end > size)
-            {
-                throw new DiskException(ErrorKind.NoSpace, $"{file.Name}: allocation up to byte {end} reaches past the device's end at {size} bytes.")
-                { Path = file.Name, Offset = request.Offset };
-            }
-
-            return;
-        }
-
         if (file.CanAllocate
             && (file.CanAllocate = file.TryAllocate(AllocateMode.Allocate, "allocation", request.Offset, request.Length)))
         {
@@ -108,11 +89,5 @@ internal static class FileSpace
 
         return file.CanZeroRanges
             && (file.CanZeroRanges = file.TryAllocate(AllocateMode.ZeroRange, "zeroing", offset, length));
-    }
-
-    private static (long Start, long End) WholeSectors(HostFile file, long offset, long length)
-    {
-        var before = file.Sector - 1L;
-        return ((offset + before) & ~before, (offset + length) & ~before);
     }
 }

@@ -8,7 +8,7 @@ using BlockMount.Platform.Native;
 namespace BlockMount.Platform.Files;
 
 /// <summary>
-/// A file or block device of a Linux host. Bytes in the page cache are read on the caller's thread and writes up to 512 KiB, which go
+/// A regular file of a Linux host. Bytes in the page cache are read on the caller's thread and writes up to 512 KiB, which go
 /// to the page cache, are made there; reads that wait for the disk complete in the thread's <see cref="RingLoop"/> where it has one, and whatever else may wait runs on a <see cref="BlockingEngine"/>. Opened by
 /// <see cref="FileStoreProvider"/>.
 /// </summary>
@@ -20,9 +20,10 @@ public sealed class FileStore : ByteStore
 
     private readonly HostFile _file;
     private readonly BlockingEngine _engine;
+    private readonly FlushLatch _flushes;
+    private readonly Func<CancellationToken, ValueTask> _startFlush;
     private long _length;
     private long _engineReads;
-    private DiskException? _flushFailure;
 
     /// <param name="file">Owned from here on.</param>
     /// <param name="canWrite">Whether it was opened for writing.</param>
@@ -34,19 +35,15 @@ public sealed class FileStore : ByteStore
         _engine = engine;
         _length = file.Size();
         IsRotational = RotationalDisk.Holds(file.Facts);
+        _flushes = new(Name);
+        _startFlush = cancellation => Start(FlushCall, 0, 0, default, cancellation);
     }
 
-    /// <summary>Bytes; a file's grows with what is written through this store. A block device's never changes.</summary>
+    /// <summary>Bytes; grows with what is written through this store.</summary>
     public override long Length => Volatile.Read(ref _length);
 
     /// <inheritdoc/>
     public override bool IsRotational { get; }
-
-    /// <summary>Whether it is a block device.</summary>
-    public bool IsDevice => _file.IsDevice;
-
-    /// <inheritdoc/>
-    public override int LogicalSectorSize => (int)_file.Sector;
 
     /// <summary>Reads that went to the engine so far, wholly or for their last part.</summary>
     internal long EngineReads => Volatile.Read(ref _engineReads);
@@ -81,10 +78,9 @@ public sealed class FileStore : ByteStore
     }
 
     /// <inheritdoc/>
-    /// <remarks>A block device may write the zeros itself, and does not tell before it is asked to.</remarks>
     public override async ValueTask<bool> CanZeroFastAsync(CancellationToken cancellationToken = default)
     {
-        if (!CanWrite || IsDevice)
+        if (!CanWrite)
         {
             return false;
         }
@@ -179,39 +175,10 @@ public sealed class FileStore : ByteStore
             : Start(FileSpace.Discard, offset, Math.Min(length, end - offset), default, cancellationToken);
     }
 
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    protected override async ValueTask FlushCoreAsync(CancellationToken cancellationToken)
-    {
-        // After a failed flush the kernel forgets which pages it lost, and the next one would claim success (rule D3).
-        if (Volatile.Read(ref _flushFailure) is { } earlier)
-        {
-            throw DiskErrors.PreviousFailure(Name, earlier);
-        }
-
-        try
-        {
-            await Start(FlushCall, 0, 0, default, cancellationToken);
-        }
-        catch (DiskException error) when (error.Kind != ErrorKind.ShuttingDown)
-        {
-            Volatile.Write(ref _flushFailure, error);
-            throw;
-        }
-    }
+    protected override ValueTask FlushCoreAsync(CancellationToken cancellationToken) => _flushes.RunAsync(_startFlush, cancellationToken);
 
     protected override async ValueTask SetLengthCoreAsync(long length, CancellationToken cancellationToken)
     {
-        if (IsDevice)
-        {
-            if (length != Length)
-            {
-                throw new DiskException(ErrorKind.InvalidArgument, $"{Name}: a block device of {Length} bytes cannot be resized to {length} bytes.")
-                { Path = Name };
-            }
-
-            return;
-        }
-
         if (length > Length)
         {
             // No more than a write behind the end does on the caller's thread, and what every allocation in an image waits for.

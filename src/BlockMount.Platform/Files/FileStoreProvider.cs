@@ -2,6 +2,7 @@ using BlockMount.Core.Compression;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using BlockMount.Platform.Compression;
+using BlockMount.Platform.Devices;
 using BlockMount.Platform.Engine;
 using BlockMount.Platform.Native;
 
@@ -30,6 +31,12 @@ public sealed unsafe class FileStoreProvider : IStoreProvider
         }
     }
 
+    /// <summary>Opens block devices as where the host has no direct I/O for them; for tests.</summary>
+    internal bool AvoidsDirect { get; init; }
+
+    /// <summary>Tells what a block device is instead of the kernel; for tests.</summary>
+    internal DeviceLook? Look { get; init; }
+
     /// <inheritdoc/>
     public ZlibCodec Zlib => FastestZlib.Value;
 
@@ -42,7 +49,7 @@ public sealed unsafe class FileStoreProvider : IStoreProvider
         string path, StoreAccess access, StoreOpenOptions options = StoreOpenOptions.None, CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        return new(Store(FileOpener.Open(path, access, options), access));
+        return new(Store(FileOpener.Open(path, access, options, !AvoidsDirect), access));
     }
 
     /// <inheritdoc/>
@@ -97,11 +104,12 @@ public sealed unsafe class FileStoreProvider : IStoreProvider
             && Shim.FactsOfPath(path, follow ? 1 : 0, &facts) == 0 && facts.Type == type;
     }
 
-    private FileStore Store(HostFile file, StoreAccess access)
+    private ByteStore Store(HostFile file, StoreAccess access)
     {
         try
         {
-            return new(file, access == StoreAccess.Write, _engine ?? BlockingEngine.For(file.Facts));
+            var engine = _engine ?? BlockingEngine.For(file.Facts);
+            return file.IsDevice ? new DeviceStore(file, access == StoreAccess.Write, engine, Look) : new FileStore(file, access == StoreAccess.Write, engine);
         }
         catch
         {

@@ -9,7 +9,7 @@ namespace BlockMount.Platform.Files;
 /// is remembered and not asked again.
 /// </summary>
 /// <remarks>Unsafe code here is safe because every buffer is pinned, by the caller or a <c>fixed</c>, for the length it is used with.</remarks>
-internal sealed unsafe class HostFile(DescriptorHandle handle, string name, FileFacts facts, uint sector, bool inMemory) : IDisposable
+internal sealed unsafe class HostFile(DescriptorHandle handle, string name, FileFacts facts, bool inMemory, bool isDirect) : IDisposable
 {
     private const int ZeroPieceBytes = 1 << 20;
     private static readonly byte[] ZeroPiece = GC.AllocateArray<byte>(ZeroPieceBytes, pinned: true);
@@ -22,8 +22,8 @@ internal sealed unsafe class HostFile(DescriptorHandle handle, string name, File
 
     public bool IsDevice => Facts.Type == FileType.BlockDevice;
 
-    /// <summary>Logical sector of a block device in bytes, 1 for a file.</summary>
-    public uint Sector { get; } = sector;
+    /// <summary>Whether reads and writes go past the page cache, and have to be aligned.</summary>
+    public bool IsDirect { get; } = isDirect;
 
     /// <summary>
     /// Whether <see cref="ReadCached"/> is of use: the file system tells cached bytes from others (RWF_NOWAIT), or has no others.
@@ -42,24 +42,84 @@ internal sealed unsafe class HostFile(DescriptorHandle handle, string name, File
     /// <summary>Present size in bytes.</summary>
     public long Size()
     {
+        if (IsDevice)
+        {
+            return checked((long)DeviceState().Bytes);
+        }
+
         var descriptor = handle.Enter();
         try
         {
-            long result;
-            ulong bytes;
-            if (IsDevice)
-            {
-                uint ignored;
-                result = Shim.BlockSize(descriptor, &bytes, &ignored);
-            }
-            else
-            {
-                FileFacts now;
-                result = Shim.FactsOfDescriptor(descriptor, &now);
-                bytes = now.Size;
-            }
+            FileFacts now;
+            var result = Shim.FactsOfDescriptor(descriptor, &now);
+            return result < 0 ? throw HostErrors.Operation(result, Name, "reading its size") : checked((long)now.Size);
+        }
+        finally
+        {
+            handle.Leave();
+        }
+    }
 
-            return result < 0 ? throw HostErrors.Operation(result, Name, "reading its size") : checked((long)bytes);
+    /// <summary>What the block device is now.</summary>
+    public DeviceState DeviceState()
+    {
+        var result = TryDeviceState(out var state);
+        return result < 0 ? throw HostErrors.Operation(result, Name, "reading its size") : state;
+    }
+
+    /// <summary>What the block device is now; 0 or -errno.</summary>
+    /// <exception cref="DiskException"><see cref="ErrorKind.ShuttingDown"/> when it is closed.</exception>
+    public int TryDeviceState(out DeviceState state)
+    {
+        int descriptor;
+        try
+        {
+            descriptor = handle.Enter();
+        }
+        catch (ObjectDisposedException)
+        {
+            throw DiskErrors.Closed(Name);
+        }
+
+        try
+        {
+            // Safe: the local's own address, for the call.
+            DeviceState now;
+            var result = Shim.Device(descriptor, &now);
+            state = result < 0 ? default : now;
+            return result;
+        }
+        finally
+        {
+            handle.Leave();
+        }
+    }
+
+    /// <summary>Bytes that the addresses of buffers are multiples of in direct I/O.</summary>
+    /// <param name="unknown">What to assume where the kernel does not tell.</param>
+    public int DirectAlignment(int unknown)
+    {
+        var descriptor = handle.Enter();
+        try
+        {
+            var result = Shim.DirectAlignment(descriptor);
+            return result > 0 ? result : unknown;
+        }
+        finally
+        {
+            handle.Leave();
+        }
+    }
+
+    /// <summary>Whether the block device gave the sectors back; false when it has no such operation.</summary>
+    public bool TryDiscard(long offset, long length)
+    {
+        var descriptor = handle.Enter();
+        try
+        {
+            var result = Shim.Discard(descriptor, offset, length);
+            return result >= 0
+                || (HostErrors.IsUnsupported(result) ? false : throw HostErrors.Operation(result, Name, "trim", offset, length));
         }
         finally
         {

@@ -60,8 +60,18 @@ internal static unsafe partial class Shim
     [LibraryImport(Library, EntryPoint = "bm_in_memory")]
     public static partial int IsInMemory(int descriptor);
 
-    [LibraryImport(Library, EntryPoint = "bm_block_size")]
-    public static partial int BlockSize(int descriptor, ulong* bytes, uint* sector);
+    [LibraryImport(Library, EntryPoint = "bm_device")]
+    public static partial int Device(int descriptor, DeviceState* state);
+
+    /// <summary>Bytes that addresses of direct I/O are multiples of; 0 where the kernel does not tell.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_direct_alignment")]
+    public static partial int DirectAlignment(int descriptor);
+
+    [LibraryImport(Library, EntryPoint = "bm_discard")]
+    public static partial int Discard(int descriptor, long offset, long length);
+
+    [LibraryImport(Library, EntryPoint = "bm_flush_buffers")]
+    public static partial int FlushBuffers(int descriptor);
 
     [LibraryImport(Library, EntryPoint = "bm_seek")]
     public static partial long Seek(int descriptor, SeekKind kind, long offset);

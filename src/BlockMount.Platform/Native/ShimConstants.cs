@@ -11,6 +11,7 @@ internal enum OpenFlags
     NoFollow = 4,
     NoAccessTime = 8,
     Claim = 16,
+    Direct = 32,
 }
 
 internal enum FileType : uint
@@ -74,4 +75,5 @@ internal enum HostErrorKind
     LinkLoop = 11,
     Invalid = 12,
     NoData = 13,
+    NoDevice = 14,
 }

@@ -17,6 +17,18 @@ internal sealed record GptHeader(
     /// <summary>Where a header says its other copy is, readable even when its checksum is wrong.</summary>
     public static ulong AlternateOf(ReadOnlySpan<byte> sector) => ReadUInt64(sector, GptLayout.AlternateLba);
 
+    /// <summary>Gives a header its place: its own sector, that of the other copy and that of its entries, and the checksum that fits.</summary>
+    /// <param name="sector">One logical sector with all else that a header has.</param>
+    public static void Place(Span<byte> sector, ulong own, ulong other, ulong entries)
+    {
+        BinaryPrimitives.WriteUInt64LittleEndian(sector[GptLayout.MyLba..], own);
+        BinaryPrimitives.WriteUInt64LittleEndian(sector[GptLayout.AlternateLba..], other);
+        BinaryPrimitives.WriteUInt64LittleEndian(sector[GptLayout.PartitionEntryLba..], entries);
+        var checksum = sector.Slice(GptLayout.HeaderCrc32, sizeof(uint));
+        checksum.Clear();
+        BinaryPrimitives.WriteUInt32LittleEndian(checksum, Crc32.Of(sector[..(int)ReadUInt32(sector, GptLayout.HeaderSize)]));
+    }
+
     /// <param name="sector">One logical sector.</param>
     /// <param name="lba">Where it was read.</param>
     /// <param name="sectors">Sectors of the disk.</param>

@@ -14,7 +14,9 @@ internal static class MbrLayout
     public const ushort SignatureValue = 0xAA55;
 
     public const int BootIndicator = 0;
+    public const int StartingChs = 1;
     public const int OSType = 4;
+    public const int EndingChs = 5;
     public const int StartingLba = 8;
     public const int SizeInLba = 12;
 

@@ -20,4 +20,10 @@ public sealed record ChainOpenOptions
 
     /// <summary>Whether an image that is several files may name block devices among them.</summary>
     public bool AllowDevices { get; init; }
+
+    /// <summary>
+    /// Whether writes to what an image of a real disk hides are thrown away and counted (<see cref="Formats.ImageLayer.DroppedWrites"/>) instead
+    /// of refused.
+    /// </summary>
+    public bool DropHiddenWrites { get; init; }
 }

@@ -93,7 +93,8 @@ public sealed class ChainOpener(IStoreProvider provider)
             var match = formatName is null
                 ? await FormatRegistry.DetectAsync(store, cancellationToken)
                 : new FormatMatch(FormatRegistry.ByName(formatName), []);
-            var layer = await match.Format.OpenAsync(store, new ImageContext(provider, options.AllowPaths, options.AllowDevices), cancellationToken);
+            var context = new ImageContext(provider, options.AllowPaths, options.AllowDevices) { DropHiddenWrites = options.DropHiddenWrites };
+            var layer = await match.Format.OpenAsync(store, context, cancellationToken);
             layer.OpeningFindings = match.Findings(store.Name);
             return layer;
         }

@@ -77,6 +77,7 @@ public sealed partial class DiskChain : BlockDevice
 
     protected override async ValueTask WriteCoreAsync(long offset, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
     {
+        _leaf.RequireWritable(offset, data.Length, sparesZeros: false);
         await BeginWritingAsync(cancellationToken);
         try
         {
@@ -107,6 +108,7 @@ public sealed partial class DiskChain : BlockDevice
 
     protected override async ValueTask ZeroCoreAsync(long offset, long length, bool keepAllocated, CancellationToken cancellationToken)
     {
+        _leaf.RequireWritable(offset, length, sparesZeros: !keepAllocated);
         await BeginWritingAsync(cancellationToken);
         try
         {
@@ -136,6 +138,7 @@ public sealed partial class DiskChain : BlockDevice
 
     protected override async ValueTask TrimCoreAsync(long offset, long length, CancellationToken cancellationToken)
     {
+        _leaf.RequireWritable(offset, length, sparesZeros: true);
         await BeginWritingAsync(cancellationToken);
         try
         {

@@ -8,6 +8,12 @@ namespace BlockMount.Core.Formats;
 /// <param name="AllowDevices">Whether existing ones may be block devices, wherever those are.</param>
 public sealed record ImageContext(IStoreProvider Provider, IReadOnlyList<string> AllowPaths, bool AllowDevices)
 {
+    /// <summary>
+    /// Whether changes to places of a real disk's image that hold nothing (hidden partitions, gaps) are thrown away and counted; without it
+    /// they are refused.
+    /// </summary>
+    public bool DropHiddenWrites { get; init; }
+
     public ImageContext(IStoreProvider provider)
         : this(provider, [], AllowDevices: false)
     {

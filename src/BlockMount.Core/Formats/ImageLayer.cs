@@ -51,6 +51,9 @@ public abstract class ImageLayer : IAsyncDisposable
     /// <summary>Whether its files are known to lie on a disk that turns.</summary>
     public virtual bool IsRotational => false;
 
+    /// <summary>Changes to places without content that were thrown away, as asked for by <see cref="ImageContext.DropHiddenWrites"/>.</summary>
+    public virtual DroppedWrites DroppedWrites => default;
+
     /// <summary>What was noticed about the file before it became this layer.</summary>
     public IReadOnlyList<ImageDiagnostic> OpeningFindings { get; internal set; } = [];
 
@@ -63,6 +66,15 @@ public abstract class ImageLayer : IAsyncDisposable
 
     /// <summary>Says where the run that starts at <paramref name="offset"/> is; at most <paramref name="length"/> bytes of it.</summary>
     public abstract ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken);
+
+    /// <summary>Refuses a change before any of it is made, when it touches a part of a writable image that is not to be written to.</summary>
+    /// <param name="offset">First byte of the disk.</param>
+    /// <param name="length">Bytes.</param>
+    /// <param name="sparesZeros">Whether the change leaves alone what reads as zero for good: zeroing without keeping space, and trimming.</param>
+    /// <exception cref="DiskException"><see cref="ErrorKind.ReadOnly"/> or <see cref="ErrorKind.AccessDenied"/>.</exception>
+    public virtual void RequireWritable(long offset, long length, bool sparesZeros)
+    {
+    }
 
     /// <summary>
     /// Called once per opening before the first change: records durably that the content is about to differ (the modification

@@ -109,12 +109,22 @@ internal static class VmdkConstants
     public const string KeyBiosHeads = "ddb.geometry.biosHeads";
     public const string KeyBiosSectors = "ddb.geometry.biosSectors";
 
+    // What a raw disk is known by; this program's own keys.
+    public const string KeyRawDisk = "ddb.blockmount.disk";
+    public const string KeyRawSize = "ddb.blockmount.size";
+    public const string KeyRawSectorSize = "ddb.blockmount.sectorSize";
+    public const string KeyRawSerial = "ddb.blockmount.serial";
+    public const string KeyRawTableId = "ddb.blockmount.tableId";
+    public const string KeyRawTableCrc = "ddb.blockmount.tableCrc";
+
     public const string TypeMonolithicSparse = "monolithicSparse";
     public const string TypeMonolithicFlat = "monolithicFlat";
     public const string TypeSplitSparse = "twoGbMaxExtentSparse";
     public const string TypeSplitFlat = "twoGbMaxExtentFlat";
     public const string TypeStreamOptimized = "streamOptimized";
     public const string TypeVmfs = "vmfs";
+    public const string TypeFullDevice = "fullDevice";
+    public const string TypePartitionedDevice = "partitionedDevice";
 
     /// <summary>Sectors of each extent of a split disk but the last: 2047 MiB.</summary>
     public const long SplitSectors = 2047L * 2048;

@@ -80,11 +80,11 @@ internal static class VmdkCreator
         return header;
     }
 
-    private static byte[] Descriptor(VmdkLayout layout, ImageCreateOptions options)
-    {
-        var contentId = BinaryPrimitives.ReadUInt32LittleEndian(RandomNumberGenerator.GetBytes(4)) & 0x7FFFFFFF;
-        return Encoding.UTF8.GetBytes(layout.Text(options, contentId == 0 ? 1 : contentId, options.Uuid ?? Guid.NewGuid()));
-    }
+    /// <summary>A CID for a new image, never 0 nor that of no parent.</summary>
+    public static uint NewContentId() => Math.Max(1, BinaryPrimitives.ReadUInt32LittleEndian(RandomNumberGenerator.GetBytes(4)) & 0x7FFFFFFF);
+
+    private static byte[] Descriptor(VmdkLayout layout, ImageCreateOptions options) =>
+        Encoding.UTF8.GetBytes(layout.Text(options, NewContentId(), options.Uuid ?? Guid.NewGuid()));
 
     private static async ValueTask WriteSparseAsync(ByteStore store, VmdkLayout layout, long sectors, byte[] descriptor, CancellationToken cancellationToken)
     {

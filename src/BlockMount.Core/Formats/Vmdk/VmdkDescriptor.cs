@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using BlockMount.Core.Errors;
+using BlockMount.Core.RawDisks;
 using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
 namespace BlockMount.Core.Formats.Vmdk;
@@ -23,6 +24,7 @@ internal sealed class VmdkDescriptor
     [
         KeyVersion, KeyContentId, KeyParentContentId, KeyCreateType, KeyParentHint, KeyChangeTrack, KeyUuidImage, KeyUuidModification,
         KeyUuidParent, KeyUuidParentModification, KeyComment, KeyCylinders, KeyHeads, KeySectors, KeyBiosCylinders, KeyBiosHeads, KeyBiosSectors,
+        .. VmdkFingerprint.Keys,
     ];
 
     private readonly string _name;
@@ -43,6 +45,9 @@ internal sealed class VmdkDescriptor
     public ImageIdentity Identity { get; private set; }
 
     public ParentLink? Parent { get; private set; }
+
+    /// <summary>What the real disk behind it was when it was made; null when it does not say.</summary>
+    public RawDiskFingerprint? RawDisk { get; private set; }
 
     public DiskGeometry? Pchs => Geometry(KeyCylinders, KeyHeads, KeySectors);
 
@@ -151,6 +156,7 @@ internal sealed class VmdkDescriptor
                 : throw DiskErrors.Corrupt(_name, $"the VMDK extents add up to more than {long.MaxValue} bytes.");
         }
 
+        RawDisk = VmdkFingerprint.Read(_name, this);
         Identity = new ImageIdentity(Uuid(KeyUuidImage), Uuid(KeyUuidModification), ContentId(KeyContentId));
         var parentUuid = Uuid(KeyUuidParent);
         var parentId = ContentId(KeyParentContentId) is { } id && id != NoParentContentId ? id : default(uint?);

@@ -54,7 +54,7 @@ internal static class VmdkDiagnostics
         }
     }
 
-    /// <summary>The names that <c>create --variant</c> takes.</summary>
+    /// <summary>The names that <c>create --variant</c> takes, and those of images of real disks.</summary>
     public static string VariantOf(VmdkDescriptor descriptor, bool sparse) =>
         descriptor.Parent is not null ? "differencing" : descriptor.CreateType switch
         {
@@ -62,6 +62,8 @@ internal static class VmdkDiagnostics
             TypeSplitSparse => "split2g",
             TypeSplitFlat => "split2g-fixed",
             TypeVmfs => "esx",
+            TypeFullDevice => "full-device",
+            TypePartitionedDevice => "partitioned-device",
             _ => sparse ? "dynamic" : "fixed",
         };
 }

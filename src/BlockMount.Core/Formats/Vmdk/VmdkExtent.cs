@@ -1,6 +1,5 @@
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
-using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
 namespace BlockMount.Core.Formats.Vmdk;
 
@@ -19,6 +18,12 @@ internal abstract class VmdkExtent(string imageName, VmdkExtentLine line, ByteSt
 
     public long End => start + line.Length;
 
+    /// <summary>Where its bytes are; null for those of the descriptor's own file, and without any.</summary>
+    public VmdkPlace? Place { get; init; }
+
+    /// <summary>Whether changes to it are carried out.</summary>
+    public virtual bool AcceptsChanges => line.Access == VmdkAccess.ReadWrite && line.Type != VmdkExtentType.Zero;
+
     /// <summary>Bytes of a grain; 0 for an extent without any.</summary>
     public virtual int GrainSize => 0;
 
@@ -31,27 +36,32 @@ internal abstract class VmdkExtent(string imageName, VmdkExtentLine line, ByteSt
     /// <summary>Says where a run inside the extent is.</summary>
     public ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken)
     {
-        if (line.Access == VmdkAccess.NoAccess)
-        {
-            throw new DiskException(
-                ErrorKind.AccessDenied, $"{imageName}: the disk's bytes {start} to {End - 1} lie in an extent that is marked NOACCESS.") { Path = imageName, Offset = start + offset };
-        }
-
+        RequireAccess(offset);
         return ResolveCoreAsync(offset, length, cancellationToken);
     }
 
     /// <exception cref="DiskException"><see cref="ErrorKind.ReadOnly"/> unless the extent is RW and holds bytes.</exception>
     public void RequireWritable()
     {
-        if (line.Access != VmdkAccess.ReadWrite || line.Type == VmdkExtentType.Zero)
+        RequireAccess(0);
+        if (!AcceptsChanges)
         {
-            var mark = line.Type == VmdkExtentType.Zero ? "of type ZERO" : line.Access == VmdkAccess.NoAccess ? "marked NOACCESS" : "marked RDONLY";
+            var mark = line.Type == VmdkExtentType.Zero ? "of type ZERO" : "marked RDONLY";
             throw new DiskException(
                 ErrorKind.ReadOnly, $"{imageName}: write refused, the disk's bytes {start} to {End - 1} lie in an extent {mark}.") { Path = imageName };
         }
     }
 
     protected abstract ValueTask<BlockRun> ResolveCoreAsync(long offset, long length, CancellationToken cancellationToken);
+
+    private void RequireAccess(long offset)
+    {
+        if (line.Access == VmdkAccess.NoAccess)
+        {
+            throw new DiskException(
+                ErrorKind.AccessDenied, $"{imageName}: the disk's bytes {start} to {End - 1} lie in an extent that is marked NOACCESS.") { Path = imageName, Offset = start + offset };
+        }
+    }
 }
 
 /// <summary>An extent without a file: zeros.</summary>
@@ -67,10 +77,15 @@ internal sealed class VmdkFlatExtent : VmdkExtent
     private readonly ByteStore _store;
     private readonly long _from;
 
-    public VmdkFlatExtent(string imageName, VmdkExtentLine line, ByteStore store, long start)
+    /// <param name="imageName">The descriptor's file, for sentences.</param>
+    /// <param name="line">What the descriptor says.</param>
+    /// <param name="store">What holds the bytes.</param>
+    /// <param name="from">First byte of the extent in it.</param>
+    /// <param name="start">First byte of the extent on the disk.</param>
+    public VmdkFlatExtent(string imageName, VmdkExtentLine line, ByteStore store, long from, long start)
         : base(imageName, line, store, start)
     {
-        _from = line.FileSector * SectorSize;
+        _from = from;
 
         // The file may be open for writing, for the sake of another extent in it.
         _store = line.Access == VmdkAccess.ReadWrite ? store : new VmdkGuardedStore(store, RequireWritable);
@@ -80,4 +95,15 @@ internal sealed class VmdkFlatExtent : VmdkExtent
 
     protected override ValueTask<BlockRun> ResolveCoreAsync(long offset, long length, CancellationToken cancellationToken) =>
         new(new BlockRun(RunKind.Data, length, _store, _from + offset));
+}
+
+/// <summary>A zero extent whose changes are thrown away, and counted.</summary>
+internal sealed class VmdkSinkExtent(string imageName, VmdkExtentLine line, long start) : VmdkExtent(imageName, line, null, start)
+{
+    public VmdkSinkStore Sink { get; } = new(imageName, line.Length);
+
+    public override bool AcceptsChanges => true;
+
+    protected override ValueTask<BlockRun> ResolveCoreAsync(long offset, long length, CancellationToken cancellationToken) =>
+        new(new BlockRun(RunKind.Data, length, Sink, offset));
 }

@@ -15,7 +15,7 @@ internal sealed class VmdkExtentFiles : IAsyncDisposable
     private readonly ByteStore _image;
     private readonly ImageContext _context;
     private readonly string _folder;
-    private readonly HashSet<string> _written;
+    private readonly VmdkPlaces _places;
 
     /// <param name="image">The descriptor's own file.</param>
     /// <param name="context">What may be reached.</param>
@@ -25,7 +25,7 @@ internal sealed class VmdkExtentFiles : IAsyncDisposable
         _image = image;
         _context = context;
         _folder = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(image.Name)) ?? "/";
-        _written = lines.Where(l => image.CanWrite && l.Access == VmdkAccess.ReadWrite && l.Type != VmdkExtentType.Zero).Select(FullPath).ToHashSet(StringComparer.Ordinal);
+        _places = new VmdkPlaces(context, lines.Where(static l => l.Type != VmdkExtentType.Zero && l.Access != VmdkAccess.NoAccess), FullPath, image.CanWrite);
     }
 
     /// <summary>What compressed grains are inflated with.</summary>
@@ -40,8 +40,10 @@ internal sealed class VmdkExtentFiles : IAsyncDisposable
     /// <exception cref="DiskException">It is missing, neither a regular file nor a device that is allowed, in use, or lies where it may not.</exception>
     public async ValueTask<ByteStore> OpenAsync(VmdkExtentLine line, CancellationToken cancellationToken)
     {
-        var path = FullPath(line);
-        var options = HowToOpen(line, path);
+        RequireHostsName(line);
+        var options = HowToOpen(FullPath(line), Path.IsPathRooted(line.FileName), line);
+        var place = _places[line];
+        var path = place.Path;
         if (_open.TryGetValue(path, out var known))
         {
             return known;
@@ -49,15 +51,46 @@ internal sealed class VmdkExtentFiles : IAsyncDisposable
 
         try
         {
-            var store = await _context.Provider.OpenAsync(path, _written.Contains(path) ? StoreAccess.Write : StoreAccess.Read, options, cancellationToken);
+            var store = await _context.Provider.OpenAsync(
+                path, _places.Written.Contains(path) ? StoreAccess.Write : StoreAccess.Read, place.IsHostPath ? StoreOpenOptions.OnlyDevice : options, cancellationToken);
             _open.Add(path, store);
-            return store;
+            return place.NodeLength is not { } length || store.Length == length
+                ? store
+                : throw new DiskException(
+                    ErrorKind.BrokenChain, $"{_image.Name}: {ShownText.Path(path)} has {store.Length} bytes and had {length} a moment before; open the image again when nobody changes the disk.") { Path = path };
         }
         catch (DiskException e) when (e.Kind == ErrorKind.NotFound)
         {
             throw new DiskException(ErrorKind.NotFound, $"{_image.Name}: its extent {ShownText.Path(path)} is missing; put the file there.", e) { Path = path };
         }
     }
+
+    /// <summary>Where the bytes of an extent that is opened are.</summary>
+    public VmdkPlace PlaceOf(VmdkExtentLine line) => _places[line];
+
+    /// <summary>Opens the disk that the image was made of, to look at it alone; null when this user may not read it.</summary>
+    /// <param name="disk">Full path.</param>
+    /// <param name="cancellationToken">Stops before it is opened.</param>
+    /// <exception cref="DiskException">It is missing, lies where it may not, or the host failed.</exception>
+    public async ValueTask<ByteStore?> ProbeAsync(string disk, CancellationToken cancellationToken)
+    {
+        var options = HowToOpen(disk, rooted: true, line: null);
+        try
+        {
+            return await _context.Provider.OpenAsync(disk, StoreAccess.Probe, options, cancellationToken);
+        }
+        catch (DiskException e) when (e.Kind == ErrorKind.AccessDenied)
+        {
+            return null;
+        }
+        catch (DiskException e) when (e.Kind == ErrorKind.NotFound)
+        {
+            throw new DiskException(ErrorKind.NotFound, $"{_image.Name}: the disk {ShownText.Path(disk)} that it was made of is missing; attach it, or make the image again with raw create.", e) { Path = disk };
+        }
+    }
+
+    /// <summary>What the host tells of a device that the user allows; null for anything else.</summary>
+    public DeviceFacts? Describe(string path) => _context.AllowDevices ? _context.Provider.DescribeDevice(path) : null;
 
     /// <summary>Full path of the file that an extent names, wherever it lies.</summary>
     public string FullPath(VmdkExtentLine line) => System.IO.Path.GetFullPath(System.IO.Path.Combine(_folder, line.FileName));
@@ -71,7 +104,7 @@ internal sealed class VmdkExtentFiles : IAsyncDisposable
     }
 
     /// <exception cref="DiskException"><see cref="ErrorKind.AccessDenied"/> when it lies where it may not, or is a device and devices are not allowed.</exception>
-    private StoreOpenOptions HowToOpen(VmdkExtentLine line, string path)
+    private StoreOpenOptions HowToOpen(string path, bool rooted, VmdkExtentLine? line)
     {
         if (string.Equals(path, System.IO.Path.GetFullPath(_image.Name), StringComparison.Ordinal))
         {
@@ -80,10 +113,10 @@ internal sealed class VmdkExtentFiles : IAsyncDisposable
 
         if (_context.Provider.DeviceExists(path))
         {
-            CheckDevice(line, path);
+            CheckDevice(path, line);
 
             // Links such as those of /dev/disk/by-id are followed for a name that is given in full; behind them must be a device.
-            if (System.IO.Path.IsPathRooted(line.FileName))
+            if (rooted)
             {
                 return StoreOpenOptions.OnlyDevice;
             }
@@ -94,13 +127,23 @@ internal sealed class VmdkExtentFiles : IAsyncDisposable
             ? StoreOpenOptions.NoFinalSymlink | (_context.AllowDevices ? StoreOpenOptions.AllowDevice : StoreOpenOptions.None)
             : throw new DiskException(
                 ErrorKind.AccessDenied,
-                $"{_image.Name}: its extent {ShownText.Path(path)} lies outside {_folder}; add --allow-path {ShownText.Path(folder ?? "/")} if that is right.") { Path = _image.Name };
+                $"{_image.Name}: its {(line is null ? "disk" : "extent")} {ShownText.Path(path)} lies outside {_folder}; add --allow-path {ShownText.Path(folder ?? "/")} if that is right.") { Path = _image.Name };
     }
 
-    private void CheckDevice(VmdkExtentLine line, string path)
+    /// <summary>Names such as <c>\\.\PhysicalDrive0</c> would be those of files here.</summary>
+    private void RequireHostsName(VmdkExtentLine line)
+    {
+        if (line.FileName.StartsWith(@"\\.\", StringComparison.Ordinal) || line.FileName.StartsWith(@"\\?\", StringComparison.Ordinal))
+        {
+            throw DiskErrors.Unsupported(
+                _image.Name, $"its extent {ShownText.Path(line.FileName)} is a device of a Windows host, which this host does not have; make the image again here.");
+        }
+    }
+
+    private void CheckDevice(string path, VmdkExtentLine? line)
     {
         var name = ShownText.Path(path);
-        if (line.Type != VmdkExtentType.Flat)
+        if (line is not null && line.Type != VmdkExtentType.Flat)
         {
             throw DiskErrors.Unsupported(_image.Name, $"its {line.TypeName} extent {name} is a block device; only a FLAT one may be.");
         }
@@ -108,7 +151,7 @@ internal sealed class VmdkExtentFiles : IAsyncDisposable
         if (!_context.AllowDevices)
         {
             throw new DiskException(
-                ErrorKind.AccessDenied, $"{_image.Name}: its extent {name} is a block device of this host; add --allow-devices if that is right.") { Path = _image.Name };
+                ErrorKind.AccessDenied, $"{_image.Name}: its {(line is null ? "disk" : "extent")} {name} is a block device of this host; add --allow-devices if that is right.") { Path = _image.Name };
         }
     }
 }

@@ -15,6 +15,8 @@ public sealed class VmdkFormat : ImageFormat
 
     public override bool CanLinkByContentId => true;
 
+    public override bool CanNameDevices => true;
+
     public override async ValueTask<int> ProbeAsync(ByteStore store, CancellationToken cancellationToken)
     {
         var start = new byte[(int)Math.Min(64, store.Length)];
@@ -40,12 +42,15 @@ public sealed class VmdkFormat : ImageFormat
         VmdkOpener.OpenAsync(store, context, cancellationToken);
 
     public override ValueTask CreateAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken) =>
-        VmdkCreator.CreateAsync(store, context, options, cancellationToken);
+        options.RawDisk is null
+            ? VmdkCreator.CreateAsync(store, context, options, cancellationToken)
+            : VmdkRawCreator.CreateAsync(store, context, options, cancellationToken);
 
-    public override bool IsSequential(ImageCreateOptions options) => options.Parent is null && options.Variant == "stream";
+    public override bool IsSequential(ImageCreateOptions options) => options.Parent is null && options.RawDisk is null && options.Variant == "stream";
 
     public override ValueTask<SequentialImage> BeginAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken) =>
         VmdkCreator.BeginStreamAsync(store, context, options, cancellationToken);
 
-    public override IReadOnlyList<string> FilesFor(string path, ImageCreateOptions options) => VmdkLayout.FilesFor(path, options);
+    public override IReadOnlyList<string> FilesFor(string path, ImageCreateOptions options) =>
+        options.RawDisk is null ? VmdkLayout.FilesFor(path, options) : VmdkRawLayout.FilesFor(path, options);
 }

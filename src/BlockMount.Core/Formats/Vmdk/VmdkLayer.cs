@@ -11,10 +11,11 @@ internal sealed class VmdkLayer : ImageLayer
     private readonly VmdkExtent[] _extents;
     private readonly ByteStore[] _files;
     private readonly VmdkWriter? _writer;
-    private List<ImageDiagnostic> _diagnostics;
+    private readonly IReadOnlyList<ImageDiagnostic> _findings;
+    private IReadOnlyList<ImageDiagnostic> _diagnostics;
 
     public VmdkLayer(
-        ByteStore store, VmdkSource source, IReadOnlyList<VmdkExtent> extents, IEnumerable<ByteStore> files, IReadOnlyList<VmdkRepair> repairs)
+        ByteStore store, VmdkSource source, IReadOnlyList<VmdkExtent> extents, IEnumerable<ByteStore> files, IReadOnlyList<VmdkRepair> repairs, IReadOnlyList<ImageDiagnostic> findings)
         : base(store.Name, extents[^1].End, UnitOf(extents), store.CanWrite)
     {
         _store = store;
@@ -22,7 +23,8 @@ internal sealed class VmdkLayer : ImageLayer
         _extents = [.. extents];
         _files = [.. files];
         _writer = store.CanWrite ? new VmdkWriter(store, source, _extents, repairs) : null;
-        _diagnostics = VmdkDiagnostics.Find(_extents);
+        _findings = findings;
+        _diagnostics = [.. findings, .. VmdkDiagnostics.Find(_extents)];
     }
 
     public override ImageIdentity Identity => _writer?.Identity ?? _source.Descriptor.Identity;
@@ -34,6 +36,9 @@ internal sealed class VmdkLayer : ImageLayer
     public override int LogicalSectorSize => _files.Select(static f => f.LogicalSectorSize).DefaultIfEmpty(1).Max();
 
     public override bool IsRotational => _store.IsRotational || _files.Any(static f => f.IsRotational);
+
+    public override DroppedWrites DroppedWrites =>
+        _extents.OfType<VmdkSinkExtent>().Aggregate(default(DroppedWrites), static (sum, e) => sum + e.Sink.Dropped);
 
     public override ImageDescription Describe()
     {
@@ -65,13 +70,27 @@ internal sealed class VmdkLayer : ImageLayer
             await extent.ExamineAsync(found, cancellationToken);
         }
 
-        _diagnostics = found;
+        _diagnostics = [.. _findings, .. found];
     }
 
     public override ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken)
     {
         var extent = ExtentAt(offset);
         return extent.ResolveAsync(offset - extent.Start, Math.Min(length, extent.End - offset), cancellationToken);
+    }
+
+    public override void RequireWritable(long offset, long length, bool sparesZeros)
+    {
+        for (var (at, end) = (offset, offset + length); at < end;)
+        {
+            var extent = ExtentAt(at);
+            if (!sparesZeros || extent is not VmdkZeroExtent)
+            {
+                extent.RequireWritable();
+            }
+
+            at = extent.End;
+        }
     }
 
     public override ValueTask BeginWritingAsync(CancellationToken cancellationToken) => Writer.BeginAsync(cancellationToken);

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Numerics;
-using System.Text;
 using BlockMount.Core.Errors;
 using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
@@ -54,10 +53,7 @@ internal sealed record VmdkLayout
         var grain = options.BlockSize ?? (DefaultGrainSectors * SectorSize);
         Require(path, !sparse || (grain >= (long)MinGrainSectors * SectorSize && grain <= (long)MaxGrainSectors * SectorSize && BitOperations.IsPow2(grain)),
             $"a VMDK grain size of {grain} is not allowed, only a power of two from {MinGrainSectors * SectorSize} to {MaxGrainSectors * SectorSize}.");
-        Require(path, options.Comment.Length <= 1000, $"the comment has {options.Comment.Length} characters; a VMDK holds 1000.");
-        Require(path, !System.IO.Path.GetFileName(path).Any(IsUnfit) && !(options.Parent?.NameHint ?? string.Empty).Any(IsUnfit),
-            "a VMDK descriptor cannot hold a file name with a quote or control character.");
-        Require(path, !VmdkText.Encode(options.Comment).Any(char.IsControl), "the comment has a control character, which a VMDK descriptor cannot hold.");
+        RequireTexts(path, options);
         var limit = ((1L << 32) * SectorSize) - (1L << 34);
         Require(path, !sparse || split || options.Capacity <= limit,
             $"a disk of {options.Capacity} bytes does not fit one sparse VMDK file, which ends at {limit}; use --variant split2g or fixed.");
@@ -73,41 +69,42 @@ internal sealed record VmdkLayout
     /// <summary>The descriptor's text, without padding.</summary>
     public string Text(ImageCreateOptions options, uint contentId, Guid uuid)
     {
-        var text = new StringBuilder();
-        var parent = options.Parent;
-        text.Append(CultureInfo.InvariantCulture, $"# Disk DescriptorFile\nversion=1\nCID={contentId:x8}\n");
-        text.Append(CultureInfo.InvariantCulture, $"parentCID={parent?.ContentId ?? NoParentContentId:x8}\ncreateType=\"{CreateType}\"\n");
-        if (parent?.NameHint is { } hint)
-        {
-            text.Append(CultureInfo.InvariantCulture, $"parentFileNameHint=\"{hint}\"\n");
-        }
-
-        text.Append("\n# Extent description\n");
+        var text = VmdkDescriptorText.Begin(options, CreateType, contentId);
         foreach (var (path, length) in Extents)
         {
             var kind = IsSparse ? "SPARSE" : CreateType == TypeVmfs ? "VMFS" : "FLAT";
             text.Append(CultureInfo.InvariantCulture, $"RW {length} {kind} \"{System.IO.Path.GetFileName(path)}\"{(kind == "FLAT" ? " 0" : "")}\n");
         }
 
-        var cylinders = Math.Clamp(options.Capacity / SectorSize / (16 * 63), 1, 16383);
-        text.Append("\n# The disk Data Base\n#DDB\n\nddb.virtualHWVersion = \"4\"\n");
-        text.Append(CultureInfo.InvariantCulture, $"ddb.adapterType=\"{(CreateType == TypeVmfs ? "lsilogic" : "ide")}\"\n");
-        text.Append(CultureInfo.InvariantCulture, $"ddb.geometry.cylinders=\"{cylinders}\"\nddb.geometry.heads=\"16\"\nddb.geometry.sectors=\"63\"\n");
-        text.Append(CultureInfo.InvariantCulture, $"ddb.uuid.image=\"{uuid:D}\"\nddb.uuid.parent=\"{parent?.Uuid ?? Guid.Empty:D}\"\n");
-        text.Append(CultureInfo.InvariantCulture, $"ddb.uuid.modification=\"{Guid.NewGuid():D}\"\nddb.uuid.parentmodification=\"{parent?.ModificationUuid ?? Guid.Empty:D}\"\n");
-        if (options.Comment.Length > 0)
-        {
-            text.Append(CultureInfo.InvariantCulture, $"ddb.comment=\"{VmdkText.Encode(options.Comment)}\"\n");
-        }
+        return VmdkDescriptorText.End(text, options, CreateType == TypeVmfs ? "lsilogic" : "ide", uuid).ToString();
+    }
 
-        return text.ToString();
+    /// <summary>Where an image's files lie and how their names begin.</summary>
+    public static string StemOf(string path) =>
+        System.IO.Path.Combine(System.IO.Path.GetDirectoryName(path) ?? string.Empty, System.IO.Path.GetFileNameWithoutExtension(path));
+
+    /// <exception cref="DiskException">The comment or a name cannot stand in a descriptor.</exception>
+    public static void RequireTexts(string path, ImageCreateOptions options)
+    {
+        Require(path, options.Comment.Length <= 1000, $"the comment has {options.Comment.Length} characters; a VMDK holds 1000.");
+        Require(path, !System.IO.Path.GetFileName(path).Any(IsUnfit) && !(options.Parent?.NameHint ?? string.Empty).Any(IsUnfit),
+            "a VMDK descriptor cannot hold a file name with a quote or control character.");
+        Require(path, !VmdkText.Encode(options.Comment).Any(char.IsControl), "the comment has a control character, which a VMDK descriptor cannot hold.");
+    }
+
+    public static void Require(string path, bool holds, string sentence)
+    {
+        if (!holds)
+        {
+            throw Refused(path, sentence);
+        }
     }
 
     private static bool IsUnfit(char c) => c == '"' || char.IsControl(c);
 
     private static List<VmdkNewExtent> Cut(string path, long sectors, bool sparse, bool split)
     {
-        var stem = System.IO.Path.Combine(System.IO.Path.GetDirectoryName(path) ?? string.Empty, System.IO.Path.GetFileNameWithoutExtension(path));
+        var stem = StemOf(path);
         if (!split)
         {
             return [new VmdkNewExtent(sparse ? path : stem + "-flat.vmdk", sectors)];
@@ -121,14 +118,6 @@ internal sealed record VmdkLayout
         }
 
         return extents;
-    }
-
-    private static void Require(string path, bool holds, string sentence)
-    {
-        if (!holds)
-        {
-            throw Refused(path, sentence);
-        }
     }
 
     private static DiskException Refused(string path, string sentence) => new(ErrorKind.InvalidArgument, $"{path}: {sentence}");

@@ -1,7 +1,6 @@
 using BlockMount.Core.Compression;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
-using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
 namespace BlockMount.Core.Formats.Vmdk;
 
@@ -19,6 +18,7 @@ internal static class VmdkOpener
         var files = new VmdkExtentFiles(store, context, source.Descriptor.Extents);
         try
         {
+            var findings = await VmdkRawCheck.RunAsync(store.Name, source.Descriptor, files, cancellationToken);
             var extents = new List<VmdkExtent>();
             var sparse = new HashSet<string>(StringComparer.Ordinal);
             long start = 0;
@@ -28,9 +28,12 @@ internal static class VmdkOpener
                 start += line.Length;
             }
 
+            findings = [.. findings, .. VmdkRawCheck.CompareSizes(store.Name, source.Descriptor, extents)];
             var repairs = new List<VmdkRepair>();
             if (store.CanWrite)
             {
+                // Once more, now that what is written to is claimed and nobody else can change it.
+                await VmdkRawCheck.RunAsync(store.Name, source.Descriptor, files, cancellationToken);
                 VmdkWriteRules.CheckExtents(store.Name, extents);
                 foreach (var extent in extents.OfType<VmdkSparseExtent>().Where(e => e.Line.Access == VmdkAccess.ReadWrite))
                 {
@@ -39,7 +42,12 @@ internal static class VmdkOpener
                 }
             }
 
-            return new VmdkLayer(store, source, extents, files.Stores, repairs);
+            if (store.CanWrite && context.DropHiddenWrites && extents.Any(static e => e.Place?.IsDevice == true))
+            {
+                extents = extents.ConvertAll(e => e is VmdkZeroExtent { Line.Access: VmdkAccess.ReadWrite } ? new VmdkSinkExtent(store.Name, e.Line, e.Start) : e);
+            }
+
+            return new VmdkLayer(store, source, extents, files.Stores, repairs, findings);
         }
         catch
         {
@@ -54,7 +62,7 @@ internal static class VmdkOpener
         if (source.Embedded is { } embedded)
         {
             return line.Type == VmdkExtentType.Sparse && source.Descriptor.Extents.Count == 1
-                ? await SparseAsync(image, line, image, embedded, files.Zlib, start, cancellationToken)
+                ? await SparseAsync(image, line, image, embedded, files.Zlib, start, place: null, cancellationToken)
                 : throw DiskErrors.Corrupt(image.Name, "the VMDK descriptor inside the file must name one extent of type SPARSE, the file itself.");
         }
 
@@ -73,35 +81,36 @@ internal static class VmdkOpener
         var store = await files.OpenAsync(line, cancellationToken);
         if (line.Type == VmdkExtentType.Sparse)
         {
-            return await SparseAsync(image, line, store, await VmdkSource.ReadHeaderAsync(store, cancellationToken), files.Zlib, start, cancellationToken);
+            return await SparseAsync(image, line, store, await VmdkSource.ReadHeaderAsync(store, cancellationToken), files.Zlib, start, files.PlaceOf(line), cancellationToken);
         }
 
         if (line.Type == VmdkExtentType.SeSparse)
         {
-            return await SeSparseAsync(image, line, store, start, cancellationToken);
+            return await SeSparseAsync(image, line, store, start, files.PlaceOf(line), cancellationToken);
         }
 
-        var end = (line.FileSector + line.Sectors) * SectorSize;
+        var place = files.PlaceOf(line);
+        var end = place.Offset + line.Length;
         return end <= store.Length
-            ? new VmdkFlatExtent(image.Name, line, store, start)
+            ? new VmdkFlatExtent(image.Name, line, store, place.Offset, start) { Place = place }
             : throw DiskErrors.Corrupt(store.Name, $"the VMDK extent of {line.Sectors} sectors at sector {line.FileSector} ends at byte {end}, past the end of the file at {store.Length}.");
     }
 
     private static async ValueTask<VmdkExtent> SparseAsync(
-        ByteStore image, VmdkExtentLine line, ByteStore store, VmdkSparseHeader header, ZlibCodec zlib, long start, CancellationToken cancellationToken)
+        ByteStore image, VmdkExtentLine line, ByteStore store, VmdkSparseHeader header, ZlibCodec zlib, long start, VmdkPlace? place, CancellationToken cancellationToken)
     {
         RequireCapacity(store, line, header.Capacity);
         var table = await VmdkGrainTable.LoadAsync(store, header, cancellationToken);
-        return new VmdkSparseExtent(image.Name, line, store, header, table, zlib, start);
+        return new VmdkSparseExtent(image.Name, line, store, header, table, zlib, start) { Place = place };
     }
 
     private static async ValueTask<VmdkExtent> SeSparseAsync(
-        ByteStore image, VmdkExtentLine line, ByteStore store, long start, CancellationToken cancellationToken)
+        ByteStore image, VmdkExtentLine line, ByteStore store, long start, VmdkPlace place, CancellationToken cancellationToken)
     {
         var header = await VmdkSeHeader.ReadAsync(store, cancellationToken);
         RequireCapacity(store, line, (ulong)header.Capacity);
         var table = await VmdkSeTable.LoadAsync(store, header, cancellationToken);
-        return new VmdkSeSparseExtent(image.Name, line, store, header, table, start);
+        return new VmdkSeSparseExtent(image.Name, line, store, header, table, start) { Place = place };
     }
 
     private static void RequireCapacity(ByteStore store, VmdkExtentLine line, ulong capacity)

@@ -33,9 +33,18 @@ internal static class VmdkWriteRules
 
     public static void CheckExtents(string name, IReadOnlyList<VmdkExtent> extents)
     {
-        foreach (var shared in extents.Where(static e => e.Store is not null).GroupBy(static e => e.Store!).Where(static g => g.Skip(1).Any()))
+        foreach (var shared in extents.Where(static e => e.Place is not null).GroupBy(static e => e.Place!.Ground, StringComparer.Ordinal).Where(static g => g.Skip(1).Any()))
         {
-            CheckShared(name, shared.Key.Name, [.. shared.OrderBy(static e => e.Line.FileSector)]);
+            CheckShared(name, ShownText.Path(shared.Key), [.. shared.OrderBy(static e => e.Place!.GroundOffset)]);
+        }
+
+        foreach (var extent in extents.Where(static e => e is { Place.IsWritten: true, Line.Type: VmdkExtentType.Flat }))
+        {
+            var sector = extent.Store!.LogicalSectorSize;
+            if (extent.Place!.Offset % sector != 0 || extent.Length % sector != 0)
+            {
+                throw Refused(name, $"its extent of {extent.Line.Sectors} sectors at sector {extent.Line.FileSector} does not consist of whole sectors of {extent.Store.Name}, which have {sector} bytes");
+            }
         }
 
         var unit = extents.Where(static e => e.GrainSize > 0).Select(static e => e.GrainSize).DefaultIfEmpty().Min();
@@ -61,7 +70,7 @@ internal static class VmdkWriteRules
         }
     }
 
-    /// <summary>Several extents in one file: flat ones, at places that do not meet where one of them is written to.</summary>
+    /// <summary>Several extents in one file or disk, by whatever names: flat ones, at places that do not meet where one of them is written to.</summary>
     private static void CheckShared(string name, string file, VmdkExtent[] extents)
     {
         if (extents.Any(static e => e.Line.Type != VmdkExtentType.Flat))
@@ -75,18 +84,20 @@ internal static class VmdkWriteRules
         foreach (var extent in extents)
         {
             var written = extent.Line.Access == VmdkAccess.ReadWrite;
-            if ((written ? furthest : furthestWritten) is { } before && FileEnd(before) > extent.Line.FileSector)
+            if ((written ? furthest : furthestWritten) is { } before && EndOf(before) > StartOf(extent))
             {
                 throw Refused(
-                    name, $"two of its extents, at sectors {before.Line.FileSector} and {extent.Line.FileSector} of {file}, overlap, and a write to one would change the other");
+                    name, $"two of its extents, at sectors {StartOf(before) / SectorSize} and {StartOf(extent) / SectorSize} of {file}, overlap, and a write to one would change the other");
             }
 
-            furthest = furthest is null || FileEnd(extent) > FileEnd(furthest) ? extent : furthest;
+            furthest = furthest is null || EndOf(extent) > EndOf(furthest) ? extent : furthest;
             furthestWritten = written ? extent : furthestWritten;
         }
     }
 
-    private static long FileEnd(VmdkExtent extent) => extent.Line.FileSector + extent.Line.Sectors;
+    private static long StartOf(VmdkExtent extent) => extent.Place!.GroundOffset;
+
+    private static long EndOf(VmdkExtent extent) => StartOf(extent) + extent.Length;
 
     private static DiskException Refused(string name, string reason) =>
         DiskErrors.Unsupported(name, $"{reason}; it is not written to, add --read-only to read it.");

@@ -12,6 +12,12 @@ internal sealed class MemoryProvider : IStoreProvider
     /// <summary>Those of the files that are block devices.</summary>
     public HashSet<string> Devices { get; } = [];
 
+    /// <summary>What is told about them, by path; a link has the facts of what it leads to.</summary>
+    public Dictionary<string, DeviceFacts> Facts { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>Names that this user may not open.</summary>
+    public HashSet<string> Forbidden { get; } = [];
+
     public byte[] this[string path]
     {
         get => _files[path];
@@ -26,7 +32,12 @@ internal sealed class MemoryProvider : IStoreProvider
     public ValueTask<ByteStore> OpenAsync(
         string path, StoreAccess access, StoreOpenOptions options = StoreOpenOptions.None, CancellationToken cancellationToken = default)
     {
-        if (!_files.TryGetValue(path, out var bytes))
+        if (Forbidden.Contains(path))
+        {
+            throw new DiskException(ErrorKind.AccessDenied, $"{path}: permission denied.");
+        }
+
+        if (!_files.TryGetValue(Backing(path).Path, out var bytes))
         {
             throw new DiskException(ErrorKind.NotFound, $"{path}: there is no such file.");
         }
@@ -40,7 +51,9 @@ internal sealed class MemoryProvider : IStoreProvider
         }
 
         var canWrite = access == StoreAccess.Write;
-        return new(Wrap(new SavedStore(this, path, canWrite, canWrite ? (byte[])bytes.Clone() : bytes)));
+        var (_, start, length) = Backing(path);
+        var content = start == 0 && length is null ? bytes : bytes.AsSpan((int)start, (int)(length ?? bytes.Length)).ToArray();
+        return new(Wrap(new SavedStore(this, path, canWrite, canWrite ? (byte[])content.Clone() : content)));
     }
 
     public ValueTask<ByteStore> CreateAsync(string path, CancellationToken cancellationToken = default)
@@ -55,6 +68,41 @@ internal sealed class MemoryProvider : IStoreProvider
 
     public void Delete(string path) => _files.TryRemove(path, out _);
 
+    /// <summary>Adds a disk and nodes for its partitions, which are windows of it: what is written to one is in the disk when it is closed.</summary>
+    /// <returns>The facts of the disk.</returns>
+    public DeviceFacts AddDisk(string path, byte[] content, int sectorSize, params DevicePartition[] partitions)
+    {
+        this[path] = content;
+        var disk = new DeviceFacts { Path = path, Length = content.Length, SectorSize = sectorSize, PhysicalSectorSize = 4096, Partitions = partitions, Serial = "S 1\"2%" };
+        Facts[path] = disk;
+        Devices.Add(path);
+        foreach (var part in partitions)
+        {
+            Devices.Add(part.Path);
+            Facts[part.Path] = new DeviceFacts
+            {
+                Path = part.Path,
+                Length = part.Length,
+                SectorSize = sectorSize,
+                PhysicalSectorSize = 4096,
+                DiskPath = path,
+                PartitionNumber = part.Number,
+                StartOnDisk = part.Start,
+            };
+        }
+
+        return disk;
+    }
+
+    /// <summary>A symbolic link to a device.</summary>
+    public void AddLink(string path, string target)
+    {
+        Devices.Add(path);
+        Facts[path] = Facts[target];
+    }
+
+    public DeviceFacts? DescribeDevice(string path) => Facts.GetValueOrDefault(path);
+
     public bool FileExists(string path) => _files.ContainsKey(path) && !Devices.Contains(path);
 
     public bool DeviceExists(string path) => Devices.Contains(path);
@@ -62,13 +110,27 @@ internal sealed class MemoryProvider : IStoreProvider
     public IReadOnlyList<string> ListFiles(string directory, int limit) =>
         Paths.Where(p => string.Equals(Path.GetDirectoryName(p), directory, StringComparison.Ordinal)).Take(limit).ToArray();
 
+    /// <summary>Where a name's bytes are kept.</summary>
+    private (string Path, long Start, long? Length) Backing(string path) =>
+        Facts.TryGetValue(path, out var facts) ? (facts.DiskPath ?? facts.Path, facts.StartOnDisk, facts.DiskPath is null ? null : facts.Length) : (path, 0, null);
+
     private sealed class SavedStore(MemoryProvider owner, string path, bool canWrite, byte[] content) : MemoryStore(path, canWrite, content)
     {
+        public override int LogicalSectorSize => owner.Facts.TryGetValue(Name, out var facts) ? facts.SectorSize : 1;
+
         public override ValueTask DisposeAsync()
         {
             if (CanWrite)
             {
-                owner._files[Name] = Snapshot();
+                var (path, start, length) = owner.Backing(Name);
+                if (length is null)
+                {
+                    owner._files[path] = Snapshot();
+                }
+                else
+                {
+                    Snapshot().CopyTo(owner._files[path], start);
+                }
             }
 
             return base.DisposeAsync();

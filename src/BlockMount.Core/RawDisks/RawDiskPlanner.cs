@@ -69,7 +69,7 @@ public sealed class RawDiskPlanner(IStoreProvider provider)
         Require(
             table.Scheme != PartitionScheme.None, disk, ErrorKind.UnsupportedFeature,
             table.ForeignScheme is { } foreign
-                ? $"it has a {foreign}; partitions can be chosen of an MBR or GPT only."
+                ? $"it has no table that can be chosen from, but this: {foreign}; partitions can be chosen of an MBR or GPT only."
                 : "it has no partition table; partitions can be chosen of an MBR or GPT only.");
         var fault = table.Diagnostics.FirstOrDefault(static d =>
             d.Code is Codes.GptDamaged or Codes.EbrLoop or Codes.EbrTooLong or Codes.EbrLinkOutside or Codes.ReadLimit or Codes.TooMany);

@@ -58,17 +58,17 @@ public sealed record RawDiskFingerprint
     /// <exception cref="DiskException"><see cref="ErrorKind.BrokenChain"/>, naming the field, what was recorded and what is.</exception>
     internal void RequireSame(string image, RawDiskFingerprint present, bool hasTable)
     {
-        Require("size", Number(Size), Number(present.Size));
-        Require("sector size", Number(SectorSize), Number(present.SectorSize));
+        Require("its size", Number(Size), Number(present.Size));
+        Require("its sector size", Number(SectorSize), Number(present.SectorSize));
         if (Serial is not null)
         {
-            Require("serial number", Serial, present.Serial);
+            Require("its serial number", Serial, present.Serial);
         }
 
         if (hasTable && TableCrc is not null)
         {
-            Require("disk id", TableId, present.TableId);
-            Require("partition table checksum", Hexadecimal(TableCrc), Hexadecimal(present.TableCrc));
+            Require("its disk id", TableId, present.TableId);
+            Require("its partition table checksum", Hexadecimal(TableCrc), Hexadecimal(present.TableCrc));
         }
 
         void Require(string field, string? recorded, string? found)
@@ -82,7 +82,7 @@ public sealed record RawDiskFingerprint
 
     internal static DiskException Mismatch(string image, string disk, string field, string? recorded, string? found) =>
         new(ErrorKind.BrokenChain,
-            $"{image}: {ShownText.Path(disk)} is not the disk that this image was made for, or was changed since: its {field} was {ShownText.Short(recorded ?? "none")} "
+            $"{image}: {ShownText.Path(disk)} is not the disk that this image was made for, or was changed since: {field} was {ShownText.Short(recorded ?? "none")} "
             + $"and is {ShownText.Short(found ?? "none")}; if it is the right disk, make the image again with raw create.") { Path = image };
 
     private static string Number(long value) => value.ToString(CultureInfo.InvariantCulture);

@@ -50,6 +50,7 @@ public sealed class RawDiskPlannerTests
     public async Task A_machine_sees_the_table_that_sfdisk_sees_on_the_disk_and_zeros_in_hidden_partitions(bool gpt)
     {
         Peer.Require("sfdisk", "fdisk");
+        Peer.Require("sgdisk", "gdisk");
         var bench = gpt ? RawBench.Gpt(512) : RawBench.Mbr();
         await bench.CreateAsync(gpt ? "2" : "1,6r");
         using var folder = new TempFolder();
@@ -61,6 +62,11 @@ public sealed class RawDiskPlannerTests
         var listed = await Peer.RunOkAsync("sfdisk", "--dump", seen);
         Assert.Equal((await Peer.RunOkAsync("sfdisk", "--dump", disk)).Replace(disk, seen, StringComparison.Ordinal), listed);
         Assert.Contains("start=", listed, StringComparison.Ordinal);
+        if (gpt)
+        {
+            Assert.Contains("No problems found", await Peer.RunOkAsync("sgdisk", "--verify", seen), StringComparison.Ordinal);
+        }
+
         foreach (var node in bench.Facts.Partitions.Where(static p => p.Number != 3))
         {
             var chosen = gpt ? node.Number == 2 : node.Number is 1 or 6;

@@ -113,9 +113,9 @@ public sealed class RawFingerprintTests
         var node = _bench.Facts.Partitions[0];
         foreach (var (facts, sentence) in new (DeviceFacts, string)[]
         {
-            (NodeFacts(node) with { StartOnDisk = node.Start + 512 }, "its place of /dev/sda1 was 1048576 and is 1049088;"),
-            (NodeFacts(node) with { Length = node.Length + 512 }, "its length of /dev/sda1 was 1048576 and is 1049088;"),
-            (NodeFacts(node) with { DiskPath = "/dev/sdb" }, "its disk of /dev/sda1 was /dev/sda and is /dev/sdb;"),
+            (NodeFacts(node) with { StartOnDisk = node.Start + 512 }, "the place of /dev/sda1 was 1048576 and is 1049088;"),
+            (NodeFacts(node) with { Length = node.Length + 512 }, "the length of /dev/sda1 was 1048576 and is 1049088;"),
+            (NodeFacts(node) with { DiskPath = "/dev/sdb" }, "the disk of /dev/sda1 was /dev/sda and is /dev/sdb;"),
         })
         {
             _bench.Provider.Facts[node.Path] = facts;

@@ -145,6 +145,25 @@ public sealed class RawVmdkOpeningTests
         Assert.Equal(default, chain.Layers[0].DroppedWrites);
     }
 
+    [Theory]
+    [InlineData("NOACCESS 10 ZERO")]
+    [InlineData("NOACCESS 10 FLAT \"/dev/sda\" 5")]
+    public async Task A_change_that_runs_into_an_extent_without_access_changes_nothing_in_front_of_it(string extent)
+    {
+        Describe("RW 10 FLAT \"/dev/sda1\" 0\n" + extent + "\n");
+        var before = (byte[])_bench.Content.Clone();
+        foreach (var drop in new[] { false, true })
+        {
+            await using var chain = await _bench.OpenAsync(dropHiddenWrites: drop);
+            foreach (var change in new Func<ValueTask>[] { () => chain.WriteAsync(9 * Sector, new byte[2 * Sector]), () => chain.ZeroAsync(9 * Sector, 2 * Sector), () => chain.TrimAsync(9 * Sector, 2 * Sector) })
+            {
+                Assert.Equal(ErrorKind.AccessDenied, (await Assert.ThrowsAsync<DiskException>(async () => await change())).Kind);
+            }
+        }
+
+        Assert.Equal(before, _bench.Content);
+    }
+
     [Fact]
     public async Task Writes_to_what_is_hidden_are_thrown_away_and_counted_when_that_is_asked_for()
     {

@@ -84,7 +84,7 @@ internal sealed class VmdkLayer : ImageLayer
         for (var (at, end) = (offset, offset + length); at < end;)
         {
             var extent = ExtentAt(at);
-            if (!sparesZeros || extent is not VmdkZeroExtent)
+            if (!sparesZeros || extent is not VmdkZeroExtent { Line.Type: VmdkExtentType.Zero, Line.Access: not VmdkAccess.NoAccess })
             {
                 extent.RequireWritable();
             }

@@ -80,11 +80,11 @@ internal static class VmdkRawCheck
             if (line.Type != VmdkExtentType.Zero && line.Access != VmdkAccess.NoAccess && files.PlaceOf(line) is { Facts: { } node } place)
             {
                 var name = ShownText.Path(node.Path);
-                Require("disk of " + name, recorded.DiskPath, string.Equals(place.Ground, ground, StringComparison.Ordinal) ? recorded.DiskPath : place.Ground);
-                Require("place of " + name, Number(start), Number(place.GroundOffset - disk.StartOnDisk));
+                Require("the disk of " + name, recorded.DiskPath, string.Equals(place.Ground, ground, StringComparison.Ordinal) ? recorded.DiskPath : place.Ground);
+                Require("the place of " + name, Number(start), Number(place.GroundOffset - disk.StartOnDisk));
                 if (node.DiskPath is not null && !string.Equals(node.Path, disk.Path, StringComparison.Ordinal))
                 {
-                    Require("length of " + name, Number(line.Length), Number(node.Length));
+                    Require("the length of " + name, Number(line.Length), Number(node.Length));
                 }
             }
 

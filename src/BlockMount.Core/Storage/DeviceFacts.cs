@@ -50,7 +50,7 @@ public sealed record DeviceFacts
     public bool IsRemovable { get; init; }
 
     /// <summary>
-    /// Who uses the device, or on a disk one of its partitions, each as a clause: "/dev/sda1 is mounted on /boot", "/dev/sda2 is swapped on",
+    /// Who uses the device, or on a disk one of its partitions, or for a partition the whole disk, each as a clause: "/dev/sda1 is mounted on /boot", "/dev/sda2 is swapped on",
     /// "/dev/sda3 is held by dm-0 (LVM …)". Empty promises nothing: only opening it alone tells.
     /// </summary>
     public IReadOnlyList<string> Users { get; init; } = [];

@@ -1,5 +1,6 @@
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
+using BlockMount.Platform.Devices;
 using BlockMount.Platform.Native;
 
 namespace BlockMount.Platform.Files;
@@ -35,7 +36,7 @@ internal static unsafe class FileOpener
             flags |= isDirect ? OpenFlags.Direct : 0;
         }
 
-        var handle = new DescriptorHandle(OpenDescriptor(path, access, ref flags));
+        var handle = new DescriptorHandle(OpenDescriptor(path, access, before, ref flags));
         try
         {
             return Finish(handle, path, access, options, (flags & OpenFlags.Direct) != 0);
@@ -146,8 +147,7 @@ internal static unsafe class FileOpener
         // The host opens such a device for writing all the same, and then refuses each write.
         if (access == StoreAccess.Write && state.ReadOnly != 0)
         {
-            throw new DiskException(ErrorKind.AccessDenied, $"{path}: cannot be opened for writing: the device is read-only; add --read-only to open it for reading.")
-            { Path = path };
+            throw DeviceClaim.ReadOnly(path);
         }
 
         if (!isDirect && access == StoreAccess.Write)
@@ -161,7 +161,7 @@ internal static unsafe class FileOpener
     }
 
     /// <summary>Takes <see cref="OpenFlags.Direct"/> off where the host does not take it.</summary>
-    private static int OpenDescriptor(string path, StoreAccess access, ref OpenFlags flags)
+    private static int OpenDescriptor(string path, StoreAccess access, in FileFacts facts, ref OpenFlags flags)
     {
         if (access != StoreAccess.Write)
         {
@@ -180,26 +180,30 @@ internal static unsafe class FileOpener
             descriptor = Shim.Open(path, flags);
         }
 
-        return descriptor >= 0 ? descriptor : throw OpenFailure(path, access, descriptor);
+        return descriptor >= 0 ? descriptor : throw OpenFailure(path, access, facts, descriptor);
     }
 
-    private static DiskException OpenFailure(string path, StoreAccess access, int result)
+    private static DiskException OpenFailure(string path, StoreAccess access, in FileFacts facts, int result)
     {
         if (access == StoreAccess.Write)
         {
+            var isDevice = facts.Type == FileType.BlockDevice;
             switch (HostErrors.KindOf(result))
             {
+                case HostErrorKind.Access or HostErrorKind.ReadOnlyFileSystem when isDevice && IsReadOnly(facts):
+                    return DeviceClaim.ReadOnly(path);
                 case HostErrorKind.Access or HostErrorKind.ReadOnlyFileSystem:
                     return new(ErrorKind.AccessDenied, $"{path}: cannot be opened for writing: {HostErrors.TextOf(result)}; add --read-only to open it for reading.")
                     { Path = path };
-                case HostErrorKind.Busy:
-                    return new(ErrorKind.Busy, $"{path}: cannot be opened for writing, the device is mounted or in use; unmount it or add --read-only.")
-                    { Path = path };
+                case HostErrorKind.Busy when isDevice:
+                    return DeviceClaim.Refused(path, BlockNumber.From(facts.Represents), HostTree.Present);
             }
         }
 
         return HostErrors.KindOf(result) == HostErrorKind.LinkLoop ? SymbolicLink(path) : HostErrors.OnPath(result, path, "opened");
     }
+
+    private static bool IsReadOnly(in FileFacts device) => SysDevice.Find(HostTree.Present, BlockNumber.From(device.Represents)) is { IsReadOnly: true };
 
     private static void CheckType(string path, FileType type, StoreOpenOptions options)
     {

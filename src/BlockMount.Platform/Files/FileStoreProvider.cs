@@ -80,6 +80,10 @@ public sealed unsafe class FileStoreProvider : IStoreProvider
     public bool DeviceExists(string path) => IsOfType(path, FileType.BlockDevice, follow: true);
 
     /// <inheritdoc/>
+    /// <remarks>Nothing is opened; mounts are those of this process's mount namespace.</remarks>
+    public DeviceFacts? DescribeDevice(string path) => new DeviceCatalog(HostTree.Present).Describe(path);
+
+    /// <inheritdoc/>
     /// <remarks>Symbolic links do not count. Names are compared by their characters' codes.</remarks>
     public IReadOnlyList<string> ListFiles(string directory, int limit)
     {

@@ -1,4 +1,4 @@
-using System.Globalization;
+using BlockMount.Platform.Devices;
 using BlockMount.Platform.Native;
 
 namespace BlockMount.Platform.Files;
@@ -16,10 +16,7 @@ internal static class RotationalDisk
     /// <param name="folder">Links named after the numbers of all block devices.</param>
     public static bool Holds(ulong device, string folder)
     {
-        // gnu_dev_major(3) and gnu_dev_minor(3).
-        var major = ((device >> 8) & 0xfff) | ((device >> 32) & ~0xffful);
-        var minor = (device & 0xff) | ((device >> 12) & 0xffffff00);
-        var link = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{major}:{minor}"));
+        var link = Path.Combine(folder, BlockNumber.From(device).ToString());
         try
         {
             var disk = new DirectoryInfo(link);

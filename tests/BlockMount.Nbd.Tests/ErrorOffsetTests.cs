@@ -139,6 +139,47 @@ public sealed class ErrorOffsetTests
     }
 
     [Fact]
+    public async Task A_disk_of_larger_sectors_is_asked_for_whole_ones_and_their_neighbours_are_read()
+    {
+        Peer.Require("nbdsh", "python3-libnbd");
+        var device = new PatchyDevice(Size, sector: 4096) { Bad = (45_056, 49_152) };
+        new Random(4).NextBytes(device.Bytes);
+        await using var server = new TestServer(device);
+        var script = $"""
+            h.connect_uri("{server.Uri}")
+            assert h.get_block_size(nbd.SIZE_MINIMUM) == 4096
+            def read(length, offset):
+                seen = []
+                try:
+                    h.pread_structured(length, offset, lambda buf, at, status, err: seen.append((len(buf), at, status)))
+                except nbd.Error as e:
+                    assert e.errno == 'EIO', e.errno
+                return seen
+            assert read(65536, 0) == [(45056, 0, nbd.READ_DATA), (0, 45056, nbd.READ_ERROR)], read(65536, 0)
+            assert read(8192, 40960) == [(4096, 40960, nbd.READ_DATA), (0, 45056, nbd.READ_ERROR)]
+            assert read(4096, 45056) == [(0, 45056, nbd.READ_ERROR)]
+            assert read(4096, 49152) == [(4096, 49152, nbd.READ_DATA)]
+
+            # Odd requests too, of clients that do not keep to the minimum.
+            h.set_strict_mode(0)
+            assert read(9000, 40000) == [(5056, 40000, nbd.READ_DATA), (0, 45056, nbd.READ_ERROR)], read(9000, 40000)
+            assert read(100, 45056 + 1000) == [(0, 46056, nbd.READ_ERROR)]
+            assert len(read(512, 45056 - 512)) == 1 and len(read(512, 49152)) == 1
+            print("all well")
+            """;
+        var result = await Peer.RunAsync("nbdsh", ["-c", "-"], script);
+        Assert.True(result.ExitCode == 0 && result.Output.Contains("all well", StringComparison.Ordinal), result.Error + result.Output);
+
+        // Of 16 sectors in a failing read, each half is asked for once.
+        var before = device.Reads;
+        using var client = server.Go();
+        client.Request(NBD_CMD_READ, 0, 65536);
+        Assert.Equal(45_056 + 8, client.Reply().Data.Length);
+        Assert.Equal(45_056ul, BinaryPrimitives.ReadUInt64BigEndian(client.Reply().Data.AsSpan(^8)));
+        Assert.InRange(device.Reads - before, 2, 6);
+    }
+
+    [Fact]
     public async Task Many_failing_reads_at_once_are_all_answered_and_so_is_everything_else()
     {
         _device.LateReads = true;

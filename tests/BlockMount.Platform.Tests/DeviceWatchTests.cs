@@ -134,6 +134,29 @@ public sealed class DeviceWatchTests : IDisposable
         await store.WriteAsync(512, new byte[512]);
     }
 
+    [Fact]
+    public async Task A_sector_that_cannot_be_read_takes_no_other_with_it()
+    {
+        Peer.RequireRoot();
+
+        // The kernel reads the file in pages, so that a whole one of the disk is bad.
+        await using var file = await NbdFuse.StartAsync(
+            _folder["bad"], Length, "eval", $"get_size=echo {Length}",
+            "pread=if [ $4 -lt 1052672 ] && [ $(($4 + $3)) -gt 1048576 ]; then echo EIO bad sector >&2; exit 1; fi; head -c $3 /dev/zero | tr '\\000' x");
+        using var loop = await TestMount.LoopAsync(file.Path, "--direct-io=on", "--read-only");
+        await using var store = await Stores.OpenDeviceAsync(loop.Path, StoreAccess.Read);
+        foreach (var (offset, length) in ((int, int)[])[(1048576, 4096), (1048576 - 512, 1024), (1048576 + 3584, 1000), (1048576 - 8192, 16384)])
+        {
+            var error = await Stores.FailsAsync(ErrorKind.Io, () => Stores.ReadAsync(store, offset, length));
+            Assert.Contains("Input/output error", error.Message, StringComparison.Ordinal);
+        }
+
+        var good = new byte[8192];
+        good.AsSpan().Fill((byte)'x');
+        Assert.Equal(good, await Stores.ReadAsync(store, 1048576 - 8192, 8192));
+        Assert.Equal(good, await Stores.ReadAsync(store, 1048576 + 4096, 8192));
+    }
+
     private async Task ResizeAsync(TestMount loop, int size)
     {
         await Peer.RunOkAsync("truncate", "-s", $"{size}", _folder["backing"]);

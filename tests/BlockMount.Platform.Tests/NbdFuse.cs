@@ -16,14 +16,19 @@ internal sealed class NbdFuse : IAsyncDisposable
 
     public string Path { get; }
 
-    public static async Task<NbdFuse> StartAsync(string path, long size)
+    public static Task<NbdFuse> StartAsync(string path, long size) => StartAsync(path, size, ["memory", $"{size}"]);
+
+    /// <param name="path">Where the file appears.</param>
+    /// <param name="size">Bytes that it has.</param>
+    /// <param name="plugin">What nbdkit serves it from.</param>
+    public static async Task<NbdFuse> StartAsync(string path, long size, params string[] plugin)
     {
         Peer.RequireFuse();
         Peer.Require(CanUseFuse(), "/dev/fuse may not be opened by this user");
         Peer.Require("nbdfuse", "libnbd-bin");
         Peer.Require("nbdkit", "nbdkit");
         await File.WriteAllBytesAsync(path, []);
-        var fuse = new NbdFuse(Process.Start("nbdfuse", [path, "[", "nbdkit", "memory", $"{size}", "]"]), path);
+        var fuse = new NbdFuse(Process.Start("nbdfuse", [path, "[", "nbdkit", .. plugin, "]"]), path);
         var started = Stopwatch.StartNew();
         while (new FileInfo(path).Length != size)
         {

@@ -11,7 +11,7 @@ namespace BlockMount.Nbd.Transmission;
 /// </summary>
 internal sealed class ReadNarrower(BlockDevice device, PinnedBufferPool pool, NbdReplyStyle style) : IDisposable
 {
-    private const int Sector = 512;
+    private const int LeastSector = 512;
 
     private readonly SemaphoreSlim _one = new(1);
     private readonly int _headerSize = ReplyWriter.ReadHeaderSize(style);
@@ -25,7 +25,7 @@ internal sealed class ReadNarrower(BlockDevice device, PinnedBufferPool pool, Nb
     public NarrowedRead Begin(Exception failure) => new(_one, _headerSize, (DiskException)failure);
 
     /// <summary>
-    /// Halves the part in which the failure lies, down to a sector: some 17 reads for the largest payload, which read no more bytes than it has.
+    /// Halves the part in which the failure lies, down to a sector, below which a disk reads the same bytes again: some 17 reads for the largest payload, which read no more bytes than it has.
     /// </summary>
     public async ValueTask RunAsync(NarrowedRead result, RequestHeader request)
     {
@@ -33,7 +33,7 @@ internal sealed class ReadNarrower(BlockDevice device, PinnedBufferPool pool, Nb
         await Task.Yield();
         var length = (int)request.Length;
         var buffer = await result.EnterAsync(pool, length);
-        var granule = Math.Max(Sector, device.Alignment);
+        var granule = Math.Max(LeastSector, Math.Max(device.LogicalSectorSize, device.Alignment));
 
         // [0, good) was read and is in the buffer, the failure is in [good, bad); exact: a read of exactly those bytes failed.
         int good = 0, bad = length;

@@ -5,7 +5,7 @@ using BlockMount.TestSupport;
 namespace BlockMount.Nbd.Tests.Support;
 
 /// <summary>A device with bytes that cannot be read, whose map and reads can be late, and which counts both.</summary>
-internal sealed class PatchyDevice(long length, int alignment = 1) : MemoryDevice(length, alignment: alignment)
+internal sealed class PatchyDevice(long length, int alignment = 1, int? sector = null) : MemoryDevice(length, alignment: alignment)
 {
     private int _reads, _maps;
 
@@ -23,6 +23,8 @@ internal sealed class PatchyDevice(long length, int alignment = 1) : MemoryDevic
     public bool LateMaps { get; set; }
 
     public Exception? MapFailure { get; set; }
+
+    public override int LogicalSectorSize => sector ?? base.LogicalSectorSize;
 
     public int Reads => _reads;
 

@@ -1,7 +1,10 @@
 namespace BlockMount.Core.Partitions;
 
 /// <summary>One of the two copies of a GPT: a header and the entries it vouches for.</summary>
-internal sealed record GptCopy(GptHeader Header, byte[] Entries)
+/// <param name="Header">What the header says.</param>
+/// <param name="Sector">The sector that it was read from.</param>
+/// <param name="Entries">The array, without the rest of its last sector.</param>
+internal sealed record GptCopy(GptHeader Header, byte[] Sector, byte[] Entries)
 {
     /// <summary>Whether both copies describe the same table.</summary>
     public bool AgreesWith(GptCopy other) =>
@@ -35,7 +38,7 @@ internal sealed record GptCopy(GptHeader Header, byte[] Entries)
         }
 
         return Crc32.Of(entries) == header.EntriesCrc
-            ? (new GptCopy(header, entries), null)
+            ? (new GptCopy(header, sector, entries), null)
             : (null, PartitionCollector.Invariant($"table checksum is 0x{header.EntriesCrc:x8}, computed 0x{Crc32.Of(entries):x8}"));
     }
 }

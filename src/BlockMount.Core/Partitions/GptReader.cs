@@ -82,7 +82,8 @@ internal static class GptReader
         }
     }
 
-    private static async ValueTask<GptCopy?> FindBackupAsync(BoundedReader reader, int sectorSize, CancellationToken cancellationToken)
+    /// <summary>The backup where the primary says that it is, where the standard says it, or near the end.</summary>
+    public static async ValueTask<GptCopy?> FindBackupAsync(BoundedReader reader, int sectorSize, CancellationToken cancellationToken)
     {
         var sectors = (ulong)(reader.Length / sectorSize);
         if (sectors < 3)

@@ -1,6 +1,7 @@
 using BlockMount.Attach.Fuse;
 using BlockMount.Core.Devices;
 using BlockMount.Core.Errors;
+using BlockMount.Core.Partitions;
 
 namespace BlockMount.Attach.Images;
 
@@ -21,7 +22,7 @@ internal sealed class ImageFiles
     /// <summary>Those that lie on the disk.</summary>
     public IReadOnlyList<ImagePartition> Partitions { get; }
 
-    /// <summary>A sentence for each partition left out: a table may name bytes that the disk does not have.</summary>
+    /// <summary>A sentence for each partition left out, as a table may name bytes that the disk does not have, and for each that refuses writes on a disk that takes them.</summary>
     public IReadOnlyList<string> Notes { get; }
 
     public static string NameOf(ImagePartition partition) => $"p{partition.Number}.raw";
@@ -36,8 +37,12 @@ internal sealed class ImageFiles
         {
             try
             {
-                files.Add(new VirtualFile(NameOf(partition), new WindowDevice(disk, partition.Start, partition.Length, ownsInner: false)));
+                files.Add(new VirtualFile(NameOf(partition), PartitionWindow.Open(disk, partition.Start, partition.Length, partition.WhyReadOnly)));
                 partitions.Add(partition);
+                if (partition.WhyReadOnly is { } why && !disk.IsReadOnly)
+                {
+                    notes.Add($"Partition {partition.Number} {why}; it is read-only.");
+                }
             }
             catch (DiskException error)
             {

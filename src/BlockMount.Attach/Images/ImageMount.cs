@@ -42,7 +42,7 @@ public sealed class ImageMount : IAsyncDisposable
     /// As from <see cref="FuseMount.StartAsync(string, IReadOnlyList{VirtualFile}, FuseMountOptions?, CancellationToken)"/>,
     /// <see cref="LoopDevice.AttachAsync(string, bool, int, CancellationToken)"/> and
     /// <see cref="MountedFileSystem.MountAsync(string, string, string, bool, CancellationToken)"/>; <see cref="ErrorKind.InvalidArgument"/>
-    /// for a partition that does not exist. Nothing stays mounted then; what could not be undone is named.
+    /// for a partition that does not exist; <see cref="ErrorKind.ReadOnly"/> for one that must not be written to when the mount takes writes. Nothing stays mounted then; what could not be undone is named.
     /// </exception>
     public static Task<ImageMount> StartAsync(ImageMountRequest request, CancellationToken cancellationToken = default) =>
         StartAsync(request, Posix.IsRoot, HostProgram.RunAsync, cancellationToken);
@@ -152,7 +152,7 @@ public sealed class ImageMount : IAsyncDisposable
 
     private async Task MountFileSystemAsync(string directory, FileSystemTarget target, CancellationToken cancellationToken)
     {
-        var isReadOnly = _request.IsReadOnly || _request.Device.IsReadOnly;
+        var isReadOnly = target.IsReadOnly || _request.IsReadOnly || _request.Device.IsReadOnly;
         var file = Path.Combine(_files?.MountDirectory ?? "", target.File);
         var loop = await LoopDevice.AttachAsync(file, isReadOnly, _request.Device.Alignment, direct: true, _run, cancellationToken);
         _undo.Push($"The loop device {loop.Device}", () => loop.DetachAsync(CancellationToken.None));

@@ -1,4 +1,5 @@
 using BlockMount.Core.Errors;
+using BlockMount.Core.Partitions;
 
 namespace BlockMount.Attach.Images;
 
@@ -7,7 +8,8 @@ namespace BlockMount.Attach.Images;
 /// <param name="FileSystem">Its type.</param>
 /// <param name="Partition">Null for the whole disk.</param>
 /// <param name="Folder">Below the directory; null for the directory itself.</param>
-internal sealed record FileSystemTarget(string File, string FileSystem, int? Partition, string? Folder);
+/// <param name="IsReadOnly">Nothing may write to it, whatever the disk takes.</param>
+internal sealed record FileSystemTarget(string File, string FileSystem, int? Partition, string? Folder, bool IsReadOnly = false);
 
 /// <summary>What will be mounted and why: decided before anything is touched.</summary>
 /// <param name="Targets">Empty: the files themselves are mounted at the directory.</param>
@@ -16,13 +18,21 @@ internal sealed record ImageMountPlan(IReadOnlyList<FileSystemTarget> Targets, s
 {
     private const string AsFiles = "the disk and its partitions are shown as files";
 
-    /// <exception cref="DiskException"><see cref="ErrorKind.InvalidArgument"/>: the disk has no such partition.</exception>
+    /// <exception cref="DiskException">
+    /// <see cref="ErrorKind.InvalidArgument"/>: the disk has no such partition. <see cref="ErrorKind.ReadOnly"/>: it must not be written to, and
+    /// the mount is to take writes.
+    /// </exception>
     public static ImageMountPlan Make(ImageMountRequest request, IReadOnlyList<ImagePartition> partitions, bool isRoot)
     {
         if (request.Choice.PartitionNumber is { } number && partitions.All(partition => partition.Number != number))
         {
             var known = partitions.Count == 0 ? "no partitions" : $"partitions {string.Join(", ", partitions.Select(partition => partition.Number))}";
             throw new DiskException(ErrorKind.InvalidArgument, $"{request.Device.Name}: there is no partition {number}; the disk has {known}.") { Path = request.Device.Name };
+        }
+
+        if (partitions.FirstOrDefault(partition => partition.Number == request.Choice.PartitionNumber) is { } single)
+        {
+            PartitionWindow.RequireMode(request.Device.Name, request.IsReadOnly || request.Device.IsReadOnly, single.Number, single.WhyReadOnly);
         }
 
         if (request.Choice.IsFilesOnly)
@@ -32,7 +42,7 @@ internal sealed record ImageMountPlan(IReadOnlyList<FileSystemTarget> Targets, s
 
         var chosen = partitions.Where(partition => request.Choice.PartitionNumber is null || partition.Number == request.Choice.PartitionNumber).ToList();
         var targets = chosen.Where(partition => partition.FileSystem is not null)
-            .Select(partition => new FileSystemTarget(ImageFiles.NameOf(partition), partition.FileSystem ?? "", partition.Number, $"p{partition.Number}")).ToList();
+            .Select(partition => new FileSystemTarget(ImageFiles.NameOf(partition), partition.FileSystem ?? "", partition.Number, $"p{partition.Number}", partition.WhyReadOnly is not null)).ToList();
         if (targets.Count == 0 && request.Choice.PartitionNumber is null && request.WholeDiskFileSystem is { } whole)
         {
             targets.Add(new FileSystemTarget(ImageFiles.WholeDisk, whole, null, null));

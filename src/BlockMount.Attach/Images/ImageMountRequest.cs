@@ -8,7 +8,11 @@ namespace BlockMount.Attach.Images;
 /// <param name="Start">First byte on the disk.</param>
 /// <param name="Length">Bytes.</param>
 /// <param name="FileSystem">Type as <c>mount -t</c> takes it, null when none that can be mounted was recognised.</param>
-public sealed record ImagePartition(int Number, long Start, long Length, string? FileSystem);
+public sealed record ImagePartition(int Number, long Start, long Length, string? FileSystem)
+{
+    /// <summary>Why it must not be written to, as what follows "Partition 3"; null when it may be.</summary>
+    public string? WhyReadOnly { get; init; }
+}
 
 /// <summary>What is to be mounted.</summary>
 public readonly record struct MountChoice

@@ -5,6 +5,8 @@ namespace BlockMount.Core.Partitions;
 /// <summary>Recognises partition tables that this program names but does not read.</summary>
 internal static class ForeignTables
 {
+    public const string Ldm = "Windows dynamic disk (LDM)";
+
     private const uint BsdMagic = 0x82564557;
     private const int BsdSecondMagic = 132;
     private const uint SolarisSanity = 0x600DDEEE;
@@ -72,7 +74,7 @@ internal static class ForeignTables
 
         return IsBsd(head[Sector..]) || IsBsd(head) ? "BSD disklabel"
             : IsSolaris(head[Sector..]) ? "Solaris x86 table of contents"
-            : IsLdm(head) ? "Windows dynamic disk (LDM)"
+            : IsLdm(head) ? Ldm
             : null;
     }
 

@@ -4,13 +4,12 @@ using Codes = BlockMount.Core.Partitions.PartitionDiagnosticCodes;
 
 namespace BlockMount.Core.Partitions;
 
-/// <summary>Lists what a master boot record and its extended boot records hold, under one sector size.</summary>
+/// <summary>Lists what a master boot record and its extended boot records hold, under the sector size of the collector.</summary>
 internal static class MbrReader
 {
     public static async ValueTask<PartitionCollector> ReadAsync(
-        BoundedReader reader, MbrSector mbr, int sectorSize, CancellationToken cancellationToken)
+        BoundedReader reader, MbrSector mbr, PartitionCollector collector, CancellationToken cancellationToken)
     {
-        var collector = new PartitionCollector(reader.Length, sectorSize);
         collector.AddStructure(0, 1, "the master boot record");
         MbrEntry? extended = null;
         foreach (var (index, entry) in mbr.Entries.Index().Where(pair => pair.Item.IsUsed))

@@ -38,6 +38,16 @@ public sealed record Partition
     /// <summary>It shares bytes with another partition or with the table itself, so it must not be written to.</summary>
     public bool IsOverlapping { get; init; }
 
+    /// <summary>The disk ends before it does; <see cref="Length"/> is what is there.</summary>
+    public bool IsTruncated { get; init; }
+
+    /// <summary>Why it must not be written to, as what follows "partition 3"; null when it may be.</summary>
+    public string? WhyReadOnly =>
+        IsOverlapping ? "shares bytes with another partition or with the table"
+        : IsContainer ? "holds the table of the logical partitions"
+        : IsTruncated ? "reaches past the end of the disk and is cut there"
+        : null;
+
     /// <summary>First byte after it.</summary>
     public long End => Start + Length;
 }

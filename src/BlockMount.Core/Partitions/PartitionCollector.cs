@@ -9,7 +9,8 @@ namespace BlockMount.Core.Partitions;
 /// </summary>
 /// <param name="diskLength">Bytes.</param>
 /// <param name="sectorSize">Bytes of one logical sector.</param>
-internal sealed class PartitionCollector(long diskLength, int sectorSize)
+/// <param name="allowTruncated">Whether what reaches past the end of the disk is listed as far as it is there.</param>
+internal sealed class PartitionCollector(long diskLength, int sectorSize, bool allowTruncated = false)
 {
     private readonly List<Partition> _partitions = [];
     private readonly List<(long Start, long End, string What)> _structures = [];
@@ -24,7 +25,7 @@ internal sealed class PartitionCollector(long diskLength, int sectorSize)
 
     public IReadOnlyList<Partition> Partitions => _partitions;
 
-    /// <summary>Whether an entry was refused because it does not lie inside the disk.</summary>
+    /// <summary>Whether an entry does not lie inside the disk.</summary>
     public bool SawOutside { get; private set; }
 
     public bool IsFull => _full;
@@ -45,11 +46,17 @@ internal sealed class PartitionCollector(long diskLength, int sectorSize)
         if (!Contains(start, count))
         {
             SawOutside = true;
+            var isCut = allowTruncated && start < Sectors;
             Report(
                 DiagnosticSeverity.Error,
                 Codes.OutsideDisk,
-                Invariant($"Partition {partition.Number} (start sector {start}, {count} sectors) reaches outside the disk of {Sectors} sectors of {sectorSize} bytes and is not listed."));
-            return;
+                Invariant($"Partition {partition.Number} (start sector {start}, {count} sectors) reaches outside the disk of {Sectors} sectors of {sectorSize} bytes and is {(isCut ? "cut at its end" : "not listed")}."));
+            if (!isCut)
+            {
+                return;
+            }
+
+            (partition, count) = (partition with { IsTruncated = true }, Sectors - start);
         }
 
         if (_partitions.Count == MbrLayout.MaximumPartitions)

@@ -5,7 +5,7 @@ using Codes = BlockMount.Core.Partitions.PartitionDiagnosticCodes;
 namespace BlockMount.Core.Partitions;
 
 /// <summary>Decides which table a disk has: a GPT under either sector size, an MBR, one file system, or something foreign.</summary>
-internal sealed class TableDetection(BoundedReader reader, int declaredSectorSize)
+internal sealed class TableDetection(BoundedReader reader, int declaredSectorSize, bool allowTruncated)
 {
     private readonly int _otherSectorSize = declaredSectorSize == 512 ? 4096 : 512;
 
@@ -23,21 +23,17 @@ internal sealed class TableDetection(BoundedReader reader, int declaredSectorSiz
             ?? await ReadMbrOrContentAsync(mbr, cancellationToken);
     }
 
-    private PartitionCollector NewCollector() => new(reader.Length, declaredSectorSize);
+    private PartitionCollector NewCollector(int? sectorSize = null) => new(reader.Length, sectorSize ?? declaredSectorSize, allowTruncated);
 
     /// <summary>Null when neither sector size shows a GPT and the MBR does not insist that there is one.</summary>
     private async ValueTask<PartitionTable?> ReadGptAsync(MbrSector mbr, CancellationToken cancellationToken)
     {
         foreach (var sectorSize in (int[])[declaredSectorSize, _otherSectorSize])
         {
-            var collector = new PartitionCollector(reader.Length, sectorSize);
+            var collector = NewCollector(sectorSize);
             if (await GptReader.ReadAsync(reader, mbr, collector, cancellationToken) is { } header)
             {
-                ReportSectorSize(collector);
-                var foreign = collector.Partitions.Any(partition => GptTypes.IsLdm(Guid.Parse(partition.TypeId)))
-                    ? "Windows dynamic disk (LDM)"
-                    : null;
-                return Finish(PartitionScheme.Gpt, collector, header.DiskId.ToString(), foreign: foreign);
+                return FinishGpt(header, collector);
             }
         }
 
@@ -97,13 +93,13 @@ internal sealed class TableDetection(BoundedReader reader, int declaredSectorSiz
 
     private async ValueTask<PartitionCollector> ReadMbrAsync(MbrSector mbr, CancellationToken cancellationToken)
     {
-        var declared = await MbrReader.ReadAsync(reader, mbr, declaredSectorSize, cancellationToken);
+        var declared = await MbrReader.ReadAsync(reader, mbr, NewCollector(), cancellationToken);
         if (IsSane(declared))
         {
             return declared;
         }
 
-        var other = await MbrReader.ReadAsync(reader, mbr, _otherSectorSize, cancellationToken);
+        var other = await MbrReader.ReadAsync(reader, mbr, NewCollector(_otherSectorSize), cancellationToken);
         return IsSane(other) ? other : declared;
 
         static bool IsSane(PartitionCollector table) =>
@@ -115,12 +111,11 @@ internal sealed class TableDetection(BoundedReader reader, int declaredSectorSiz
     {
         foreach (var sectorSize in (int[])[declaredSectorSize, _otherSectorSize])
         {
-            var collector = new PartitionCollector(reader.Length, sectorSize);
+            var collector = NewCollector(sectorSize);
             if (await HasGptSignatureAsync(sectorSize, cancellationToken)
                 && await GptReader.ReadAsync(reader, mbr, collector, cancellationToken) is { } header)
             {
-                ReportSectorSize(collector);
-                return Finish(PartitionScheme.Gpt, collector, header.DiskId.ToString());
+                return FinishGpt(header, collector);
             }
         }
 
@@ -129,6 +124,13 @@ internal sealed class TableDetection(BoundedReader reader, int declaredSectorSiz
 
     private async ValueTask<bool> HasGptSignatureAsync(int sectorSize, CancellationToken cancellationToken) =>
         await reader.ReadAsync(sectorSize, GptLayout.MinimumHeaderSize, cancellationToken) is { } start && GptHeader.HasSignature(start);
+
+    private PartitionTable FinishGpt(GptHeader header, PartitionCollector collector)
+    {
+        ReportSectorSize(collector);
+        var isDynamic = collector.Partitions.Any(static partition => GptTypes.IsLdm(Guid.Parse(partition.TypeId)));
+        return Finish(PartitionScheme.Gpt, collector, header.DiskId.ToString(), foreign: isDynamic ? ForeignTables.Ldm : null);
+    }
 
     private async ValueTask<PartitionTable> FinishMbrAsync(
         MbrSector mbr, PartitionCollector collector, DetectedFileSystem? content, CancellationToken cancellationToken)
@@ -155,7 +157,7 @@ internal sealed class TableDetection(BoundedReader reader, int declaredSectorSiz
         }
 
         var foreign = mbr.Entries.Any(entry => entry.IsUsed && entry.Type == MbrLayout.Ldm)
-            ? "Windows dynamic disk (LDM)"
+            ? ForeignTables.Ldm
             : await ForeignTables.DetectAsync(reader, cancellationToken);
         var id = mbr.DiskSignature == 0 ? null : mbr.DiskSignature.ToString("x8", CultureInfo.InvariantCulture);
         return Finish(PartitionScheme.Mbr, collector, id, foreign: foreign);

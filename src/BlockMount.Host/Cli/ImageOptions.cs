@@ -21,6 +21,8 @@ internal sealed class ImageOptions
 
     public Option<int?> Partition { get; } = new("--partition") { Description = "Only this partition, numbered as the system does", HelpName = "N" };
 
+    public Option<bool> AllowTruncated { get; } = new("--allow-truncated") { Description = "Show a partition that reaches past the end of the disk cut there, read-only" };
+
     public Option<long?> Offset { get; } = SizeOption("--offset", "First byte of the part to show");
 
     public Option<long?> Size { get; } = SizeOption("--size", "Length of the part (convert without --offset: size of the new disk)");
@@ -61,6 +63,7 @@ internal sealed class ImageOptions
         if (window)
         {
             command.Add(Partition);
+            command.Add(AllowTruncated);
             command.Add(Offset);
             command.Add(Size);
         }
@@ -83,6 +86,7 @@ internal sealed class ImageOptions
         },
         Overlay = result.GetResult(Overlay) is null ? null : result.GetValue(Overlay),
         Partition = result.GetResult(Partition) is null ? null : result.GetValue(Partition),
+        AllowTruncated = result.GetValue(AllowTruncated),
         Offset = result.GetResult(Offset) is null ? null : result.GetValue(Offset),
         Size = result.GetResult(Size) is null ? null : result.GetValue(Size),
     };

@@ -52,7 +52,7 @@ internal static class InfoCommand
     private static async Task<InfoDocument> DescribeAsync(ChainInspection inspection, DiskChain chain, CancellationToken cancellationToken)
     {
         // What lies on the disk is only looked at when the chain holds: half a chain shows wrong bytes.
-        var contents = inspection.Broken is null ? await DiskContents.ReadAsync(chain, cancellationToken) : null;
+        var contents = inspection.Broken is null ? await DiskContents.ReadAsync(chain, new PartitionReadOptions(), cancellationToken) : null;
         return Describe(inspection.Layers, inspection.Broken, chain.Length, contents);
     }
 

@@ -3,6 +3,7 @@ using System.Text.Json;
 using BlockMount.Attach.Images;
 using BlockMount.Core.Devices;
 using BlockMount.Core.Errors;
+using BlockMount.Core.Partitions;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Hosting;
 using BlockMount.Host.Images;
@@ -41,17 +42,17 @@ internal static class MountCommand
             var request = options.Read(result);
             var choice = result.GetValue(files) ? MountChoice.FilesOnly : request.Partition is { } number ? MountChoice.Partition(number) : MountChoice.Auto;
             await using var opened = await opener.OpenAsync(result.GetRequiredValue(image), request with { Partition = null }, cancellation);
-            await RunAsync(opened, Path.GetFullPath(result.GetRequiredValue(directory)), choice, inBackground, result.GetValue(json), cancellation);
+            await RunAsync(opened, Path.GetFullPath(result.GetRequiredValue(directory)), choice, request.AllowTruncated, inBackground, result.GetValue(json), cancellation);
             return ExitCode.Done;
         });
         return command;
     }
 
     private static async Task RunAsync(
-        OpenedImage opened, string directory, MountChoice choice, bool inBackground, bool json, CancellationToken cancellation)
+        OpenedImage opened, string directory, MountChoice choice, bool allowTruncated, bool inBackground, bool json, CancellationToken cancellation)
     {
         await using var meter = new MeterDevice(new PeriodicFlushDevice(opened.Device, ServeDefaults.FlushInterval));
-        var contents = await DiskContents.ReadAsync(meter, cancellation);
+        var contents = await DiskContents.ReadAsync(meter, new PartitionReadOptions { AllowTruncated = allowTruncated }, cancellation);
         var run = RunDirectory.Ensure();
         var since = DateTimeOffset.UtcNow;
         var info = InfoCommand.Describe(opened, contents);
@@ -62,7 +63,7 @@ internal static class MountCommand
                 Directory = directory,
                 PrivateFolder = Path.Combine(run, Environment.ProcessId + FilesSuffix),
                 Partitions = contents.Table.Partitions.Where(static p => !p.IsContainer)
-                    .Select(p => new ImagePartition(p.Number, p.Start, p.Length, contents.MountableIn(p))).ToList(),
+                    .Select(p => new ImagePartition(p.Number, p.Start, p.Length, contents.MountableIn(p)) { WhyReadOnly = p.WhyReadOnly }).ToList(),
                 WholeDiskFileSystem = contents.Table.Content is { IsMountable: true } whole ? whole.Name : null,
                 IsReadOnly = meter.IsReadOnly,
                 Choice = choice,

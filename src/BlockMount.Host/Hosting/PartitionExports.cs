@@ -19,13 +19,15 @@ internal static class PartitionExports
     /// <param name="name">The export of the whole disk.</param>
     /// <param name="disk">The whole disk.</param>
     /// <param name="mode">Mode of the whole disk, in words.</param>
+    /// <param name="options">How the table is read.</param>
     /// <param name="cancellationToken">Stops the reading.</param>
-    public static async Task<IReadOnlyList<PartitionExport>> FindAsync(string name, BlockDevice disk, string mode, CancellationToken cancellationToken)
+    public static async Task<IReadOnlyList<PartitionExport>> FindAsync(
+        string name, BlockDevice disk, string mode, PartitionReadOptions options, CancellationToken cancellationToken)
     {
         DiskContents contents;
         try
         {
-            contents = await DiskContents.ReadAsync(disk, cancellationToken);
+            contents = await DiskContents.ReadAsync(disk, options, cancellationToken);
         }
         catch (DiskException e)
         {
@@ -62,14 +64,13 @@ internal static class PartitionExports
     {
         try
         {
-            var window = new WindowDevice(disk, partition.Start, partition.Length, ownsInner: false);
-            if (!partition.IsOverlapping || disk.IsReadOnly)
+            var window = PartitionWindow.Open(disk, partition.Start, partition.Length, partition.WhyReadOnly);
+            if (partition.WhyReadOnly is { } why && !disk.IsReadOnly)
             {
-                return window;
+                await WarnAsync(name, $"partition {partition.Number} {why}, so '{name}-p{partition.Number}' is read-only.");
             }
 
-            await WarnAsync(name, $"partition {partition.Number} shares bytes with another partition or with the table, so '{name}-p{partition.Number}' is read-only.");
-            return new ReadOnlyDevice(window);
+            return window;
         }
         catch (DiskException e)
         {

@@ -1,4 +1,5 @@
 using BlockMount.Core.Devices;
+using BlockMount.Core.Partitions;
 using BlockMount.Host.Images;
 using BlockMount.Nbd;
 
@@ -57,7 +58,8 @@ internal sealed record ServedImage(OpenedImage Opened, IReadOnlyList<ServedExpor
         {
             var latch = new WriteLatch();
             var first = Export(request.Name!, whole, request.Description ?? ExportDescription.Of(opened));
-            var parts = request.Partitions ? await PartitionExports.FindAsync(request.Name!, whole, opened.Mode, cancellationToken) : [];
+            var reading = new PartitionReadOptions { AllowTruncated = request.Open.AllowTruncated };
+            var parts = request.Partitions ? await PartitionExports.FindAsync(request.Name!, whole, opened.Mode, reading, cancellationToken) : [];
             return new ServedImage(opened, [first, .. parts.Select(p => Export(p.Name, p.Device, p.Description))]);
 
             ServedExport Export(string name, BlockDevice device, string description)

@@ -8,9 +8,9 @@ namespace BlockMount.Host.Images;
 /// <param name="FileSystems">By partition number; only what was recognised.</param>
 internal sealed record DiskContents(PartitionTable Table, IReadOnlyDictionary<int, DetectedFileSystem> FileSystems)
 {
-    public static async Task<DiskContents> ReadAsync(BlockDevice disk, CancellationToken cancellationToken)
+    public static async Task<DiskContents> ReadAsync(BlockDevice disk, PartitionReadOptions options, CancellationToken cancellationToken)
     {
-        var table = await PartitionTable.ReadAsync(disk, cancellationToken);
+        var table = await PartitionTable.ReadAsync(disk, options, cancellationToken);
         var found = new Dictionary<int, DetectedFileSystem>();
         foreach (var p in table.Partitions.Where(static p => !p.IsContainer))
         {

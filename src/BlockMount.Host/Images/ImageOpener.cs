@@ -25,7 +25,7 @@ internal sealed class ImageOpener(IStoreProvider provider)
         {
             await WarnOfFindingsAsync(chain);
             await WarnOfChildrenAsync(chain, cancellationToken);
-            return new OpenedImage(path, chain, await WindowAsync(chain, request, cancellationToken), request.Overlay);
+            return new OpenedImage(path, chain, await WindowAsync(path, chain, request, cancellationToken), request.Overlay);
         }
         catch
         {
@@ -66,18 +66,19 @@ internal sealed class ImageOpener(IStoreProvider provider)
         }
     }
 
-    private static async Task<BlockDevice> WindowAsync(DiskChain chain, ImageRequest request, CancellationToken cancellationToken)
+    private static async Task<BlockDevice> WindowAsync(string path, DiskChain chain, ImageRequest request, CancellationToken cancellationToken)
     {
         BlockDevice device = chain;
         if (request.Partition is { } number)
         {
-            var table = await PartitionTable.ReadAsync(chain, cancellationToken);
+            var table = await PartitionTable.ReadAsync(chain, new PartitionReadOptions { AllowTruncated = request.AllowTruncated }, cancellationToken);
             var partition = table.Partitions.FirstOrDefault(p => p.Number == number) ?? throw new DiskException(
                 ErrorKind.InvalidArgument,
                 table.Partitions.Count == 0
-                    ? $"{chain.Name}: it has no partition {number}, because it has no partition table."
-                    : $"{chain.Name}: it has no partition {number}; it has {string.Join(", ", table.Partitions.Select(p => p.Number))}.");
-            device = new WindowDevice(device, partition.Start, partition.Length);
+                    ? $"{path}: it has no partition {number}, because it has no partition table."
+                    : $"{path}: it has no partition {number}; it has {string.Join(", ", table.Partitions.Select(p => p.Number))}.");
+            PartitionWindow.RequireMode(path, chain.IsReadOnly, number, partition.WhyReadOnly);
+            device = PartitionWindow.Open(chain, partition.Start, partition.Length, partition.WhyReadOnly, ownsDisk: true);
         }
 
         if (request.Offset is not null || request.Size is not null)

@@ -16,6 +16,9 @@ internal sealed record ImageRequest
     /// <summary>Show only this partition.</summary>
     public int? Partition { get; init; }
 
+    /// <summary>Show a partition that reaches past the end of the disk as far as it is there.</summary>
+    public bool AllowTruncated { get; init; }
+
     /// <summary>First byte of the part to show.</summary>
     public long? Offset { get; init; }
 

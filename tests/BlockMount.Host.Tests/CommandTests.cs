@@ -29,6 +29,7 @@ public sealed class CommandTests : IDisposable
     [InlineData("create")]
     [InlineData("info")]
     [InlineData("map")]
+    [InlineData("partitions")]
     [InlineData("convert")]
     [InlineData("serve")]
     [InlineData("mount")]

@@ -52,6 +52,63 @@ internal sealed record ImageFacts
 internal sealed record PartitionFacts(
     int Number, long Start, long Size, string Type, string? Name, string? Filesystem, string? Label);
 
+internal sealed record PartitionsDocument
+{
+    public required string Path { get; init; }
+
+    public required long Capacity { get; init; }
+
+    public string? PartitionScheme { get; init; }
+
+    public string? DiskId { get; init; }
+
+    /// <summary>Bytes of the sectors that the table counts in.</summary>
+    public required int SectorSize { get; init; }
+
+    /// <summary>A table that is named and not read.</summary>
+    public string? ForeignScheme { get; init; }
+
+    /// <summary>What the whole disk holds without a table.</summary>
+    public string? Filesystem { get; init; }
+
+    public required IReadOnlyList<TablePartitionFacts> Partitions { get; init; }
+
+    public required IReadOnlyList<DiagnosticFacts> Diagnostics { get; init; }
+}
+
+/// <summary>What <see cref="PartitionFacts"/> says, and the rest of what the table does.</summary>
+internal sealed record TablePartitionFacts
+{
+    public required int Number { get; init; }
+
+    public required long Start { get; init; }
+
+    public required long Size { get; init; }
+
+    public required string Type { get; init; }
+
+    public required string TypeId { get; init; }
+
+    public string? Name { get; init; }
+
+    public string? Uuid { get; init; }
+
+    public string? Filesystem { get; init; }
+
+    public string? Label { get; init; }
+
+    /// <summary>The bits in hexadecimal, as lsblk shows them: 64 of them are more than a number in JSON is safe for.</summary>
+    public required string Attributes { get; init; }
+
+    public required bool Bootable { get; init; }
+
+    public required bool Container { get; init; }
+
+    public required bool Overlapping { get; init; }
+
+    public required bool Truncated { get; init; }
+}
+
 internal sealed record DiagnosticFacts(string Severity, string Code, string? File, long? Offset, string Message);
 
 internal sealed record CheckDocument(bool Ok, IReadOnlyList<CheckedImage> Images, long? BytesRead, IReadOnlyList<DiagnosticFacts> Diagnostics);
@@ -100,6 +157,7 @@ internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Pu
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(InfoDocument))]
+[JsonSerializable(typeof(PartitionsDocument))]
 [JsonSerializable(typeof(CheckDocument))]
 [JsonSerializable(typeof(IReadOnlyList<MapEntry>))]
 [JsonSerializable(typeof(CreateDocument))]

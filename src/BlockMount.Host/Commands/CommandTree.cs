@@ -17,6 +17,7 @@ internal static class CommandTree
             CreateCommand.Create(opener, creator),
             InfoCommand.Create(opener),
             MapCommand.Create(opener),
+            PartitionsCommand.Create(opener),
             CheckCommand.Create(opener),
             ConvertCommand.Create(opener, creator, provider),
             ServeCommand.Create(opener),

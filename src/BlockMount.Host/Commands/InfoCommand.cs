@@ -71,11 +71,8 @@ internal static class InfoCommand
             var found = contents!.FileSystems.GetValueOrDefault(p.Number);
             return new PartitionFacts(p.Number, p.Start, p.Length, p.Type, p.Name.Length > 0 ? p.Name : null, found?.Name, found?.Label);
         });
-        return new InfoDocument(images, capacity, SchemeOf(contents), contents?.Table.Content?.Name, partitions.ToList(), diagnostics);
+        return new InfoDocument(images, capacity, contents is null ? null : PartitionsCommand.SchemeOf(contents.Table), contents?.Table.Content?.Name, partitions.ToList(), diagnostics);
     }
-
-    private static string? SchemeOf(DiskContents? contents) =>
-        contents is null || contents.Table.Scheme == PartitionScheme.None ? null : contents.Table.Scheme.ToString().ToLowerInvariant();
 
     private static ImageFacts Facts(ImageLayer layer, bool linksOk, List<DiagnosticFacts> diagnostics)
     {

@@ -59,13 +59,9 @@ internal static class InfoText
 
         if (image.Comment.Length > 0)
         {
-            Console.WriteLine($"   comment: {Escape(image.Comment)}");
+            Console.WriteLine($"   comment: {TerminalText.Escape(image.Comment)}");
         }
     }
-
-    /// <summary>A comment comes from the image; control characters must not reach the terminal.</summary>
-    private static string Escape(string text) =>
-        string.Concat(text.Select(c => char.IsControl(c) ? $"\\u{(int)c:x4}" : c.ToString()));
 
     private static string Count(int count, string noun) => count == 1 ? $"1 {noun}" : $"{count} {noun}s";
 }

@@ -11,6 +11,8 @@ internal abstract class FlatLayer(ByteStore store, long capacity) : ImageLayer(s
 
     public override int LogicalSectorSize => Store.LogicalSectorSize;
 
+    public override IReadOnlyList<DeviceRange> Devices => Store.LogicalSectorSize > 1 ? [new(Store.Name, 0, Capacity, CanWrite)] : [];
+
     public override bool IsRotational => Store.IsRotational;
 
     public sealed override ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken) =>

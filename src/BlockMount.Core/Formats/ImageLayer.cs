@@ -48,6 +48,9 @@ public abstract class ImageLayer : IAsyncDisposable
     /// <summary>Bytes of the largest sector among the block devices that hold its disk content; 1 when there are none.</summary>
     public virtual int LogicalSectorSize => 1;
 
+    /// <summary>The parts of block devices that it shows; empty for an image that consists of files.</summary>
+    public virtual IReadOnlyList<DeviceRange> Devices => [];
+
     /// <summary>Whether its files are known to lie on a disk that turns.</summary>
     public virtual bool IsRotational => false;
 

@@ -7,6 +7,8 @@ namespace BlockMount.Host.Cli;
 /// <summary>The options common to every command that opens an image.</summary>
 internal sealed class ImageOptions
 {
+    public ImageOptions() => HiddenWrites.AcceptOnlyFromAmong("refuse", "drop");
+
     public Option<string?> Format { get; } = new("--format", "-f") { Description = "Format of the image instead of detecting it (vdi, vmdk, vhd, raw)", HelpName = "NAME" };
 
     public Option<string[]> Search { get; } = new Option<string[]>("--search") { Description = "Folder where parents may lie (repeatable)", HelpName = "DIR" }.NotEmpty();
@@ -18,6 +20,12 @@ internal sealed class ImageOptions
     public Option<bool> ReadOnly { get; } = new("--read-only", "-r") { Description = "Change nothing; writes are refused" };
 
     public Option<string?> Overlay { get; } = new Option<string?>("--overlay") { Description = "Writes go to this differencing image, or to one that is thrown away", HelpName = "FILE|temp" }.NotEmpty();
+
+    public Option<string?> HiddenWrites { get; } = new Option<string?>("--hidden-writes")
+    {
+        Description = "What becomes of writes to parts of a disk that its descriptor does not show: refuse (default), or drop and count them",
+        HelpName = "refuse|drop",
+    };
 
     public Option<int?> Partition { get; } = new("--partition") { Description = "Only this partition, numbered as the system does", HelpName = "N" };
 
@@ -58,6 +66,7 @@ internal sealed class ImageOptions
         if (writing)
         {
             command.Add(Overlay);
+            command.Add(HiddenWrites);
         }
 
         if (window)
@@ -83,6 +92,7 @@ internal sealed class ImageOptions
             // Whoever names a device as IMAGE means it; the option is about devices that a file names.
             LeafMayBeDevice = true,
             AllowDevices = result.GetValue(AllowDevices),
+            DropHiddenWrites = result.GetResult(HiddenWrites) is not null && result.GetValue(HiddenWrites) == "drop",
         },
         Overlay = result.GetResult(Overlay) is null ? null : result.GetValue(Overlay),
         Partition = result.GetResult(Partition) is null ? null : result.GetValue(Partition),

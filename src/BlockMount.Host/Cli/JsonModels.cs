@@ -166,4 +166,6 @@ internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Pu
 [JsonSerializable(typeof(IReadOnlyList<HostStatus>))]
 [JsonSerializable(typeof(MountDocument))]
 [JsonSerializable(typeof(IReadOnlyList<DoctorFact>))]
+[JsonSerializable(typeof(HostDisksDocument))]
+[JsonSerializable(typeof(RawCreateDocument))]
 internal sealed partial class JsonModels : JsonSerializerContext;

@@ -26,6 +26,7 @@ internal static class CommandTree
             ListCommand.Create(),
             ListCommand.CreateStatus(),
             DoctorCommand.Create(),
+            RawCommand.Create(provider, creator),
             DemoCommand.Create(),
         };
     }

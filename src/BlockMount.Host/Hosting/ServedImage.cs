@@ -48,6 +48,9 @@ internal sealed record ServedImage(OpenedImage Opened, IReadOnlyList<ServedExpor
         {
             await export.Meter.DisposeAsync();
         }
+
+        // Closed by then; it has something to tell.
+        await Opened.DisposeAsync();
     }
 
     private static async Task<ServedImage> OpenAsync(ImageOpener opener, ExportRequest request, CancellationToken cancellationToken)

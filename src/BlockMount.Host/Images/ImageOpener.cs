@@ -24,6 +24,7 @@ internal sealed class ImageOpener(IStoreProvider provider)
         try
         {
             await WarnOfFindingsAsync(chain);
+            await WarnOfDeviceUsersAsync(chain);
             await WarnOfChildrenAsync(chain, cancellationToken);
             return new OpenedImage(path, chain, await WindowAsync(path, chain, request, cancellationToken), request.Overlay);
         }
@@ -52,6 +53,14 @@ internal sealed class ImageOpener(IStoreProvider provider)
         foreach (var finding in chain.Layers.SelectMany(static l => l.OpeningFindings.Concat(l.Describe().Diagnostics)).Where(static d => d.Severity != Severity.Info))
         {
             await Console.Error.WriteLineAsync($"blockmount: warning: {finding.Message}");
+        }
+    }
+
+    private async Task WarnOfDeviceUsersAsync(DiskChain chain)
+    {
+        foreach (var user in DeviceUsers.Of(provider, chain))
+        {
+            await Console.Error.WriteLineAsync($"blockmount: warning: {user}; what is read of it may change while it is read.");
         }
     }
 

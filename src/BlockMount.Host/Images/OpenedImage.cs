@@ -13,5 +13,14 @@ internal sealed record OpenedImage(string Path, DiskChain Chain, BlockDevice Dev
     /// <summary>What becomes of writes, in the words of listings.</summary>
     public string Mode => Overlay is not null ? "overlay" : Device.IsReadOnly ? "read-only" : "read-write";
 
-    public ValueTask DisposeAsync() => Device.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await Device.DisposeAsync();
+        foreach (var layer in Chain.Layers.Where(static l => l.DroppedWrites.Count > 0))
+        {
+            var (count, bytes) = layer.DroppedWrites;
+            await Console.Error.WriteLineAsync(
+                $"blockmount: warning: {layer.Path}: {count} writes of {bytes} bytes to parts of the disk that are not shown were dropped.");
+        }
+    }
 }

@@ -120,7 +120,7 @@ public sealed class PartitionsCommandTests : IDisposable
     {
         _file.Disk.PutEntry(0, 0, 0x83, 256, 1024);
         _file.Disk.SaveTo(_file.Path);
-        using var loop = await TestMount.LoopAsync(_file.Path, 4096);
+        using var loop = await TestMount.LoopAsync(_file.Path, "--sector-size", "4096");
 
         var table = TableDocument.Parse(await Blockmount.OkAsync("partitions", "--json", loop.Path));
 

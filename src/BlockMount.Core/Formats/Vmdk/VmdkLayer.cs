@@ -35,6 +35,9 @@ internal sealed class VmdkLayer : ImageLayer
 
     public override int LogicalSectorSize => _files.Select(static f => f.LogicalSectorSize).DefaultIfEmpty(1).Max();
 
+    public override IReadOnlyList<DeviceRange> Devices =>
+        [.. _extents.Where(static e => e.Place is { IsDevice: true }).Select(static e => new DeviceRange(e.Place!.Path, e.Place.Offset, e.Length, e.Place.IsWritten))];
+
     public override bool IsRotational => _store.IsRotational || _files.Any(static f => f.IsRotational);
 
     public override DroppedWrites DroppedWrites =>

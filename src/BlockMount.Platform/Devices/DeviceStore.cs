@@ -52,6 +52,7 @@ public sealed class DeviceStore : ByteStore
         }
 
         _watch = new(Name, state, look ?? file.TryDeviceState);
+        file.Explain = _watch.Explain;
         _flushes = new(Name);
         var calls = new DeviceCalls(_geometry, LogicalSectorSize, _watch);
         (_read, _write, _zero, _discard, _flush) = (calls.Read, calls.Write, calls.Zero, calls.Discard, calls.Flush);
@@ -112,8 +113,8 @@ public sealed class DeviceStore : ByteStore
             throw HostErrors.EndOfFile(Name, offset, buffer.Length, Length);
         }
 
-        return !cancellationToken.CanBeCanceled && RingLoop.Current is not null
-            ? ReadInRingAsync(offset, buffer)
+        return !cancellationToken.CanBeCanceled && RingLoop.Current is { } loop && TryReadInRing(loop, offset, buffer, out var completion)
+            ? completion
             : ReadOnEngine(offset, buffer, cancellationToken);
     }
 
@@ -162,10 +163,25 @@ public sealed class DeviceStore : ByteStore
         new(ErrorKind.NoSpace, $"{Name}: {operation} of {length} bytes at offset {offset} reaches past the device's end at {Length} bytes.")
         { Path = Name, Offset = offset };
 
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private async ValueTask ReadInRingAsync(long offset, Memory<byte> buffer)
+    /// <summary>False when the ring has no room.</summary>
+    private bool TryReadInRing(RingLoop loop, long offset, Memory<byte> buffer, out ValueTask completion)
     {
-        // Pinned here because whether the memory is aligned has to stay true until the read has been made.
+        // Whether the memory is aligned has to stay true until the read has pinned it for itself.
+        using var pin = buffer.Pin();
+        var piece = _geometry.Next(offset, buffer.Length, Address(pin));
+        if (piece.Count < buffer.Length)
+        {
+            completion = ReadPiecesAsync(offset, buffer);
+            return true;
+        }
+
+        return piece.IsDirect ? loop.TryRead(_file, offset, buffer, out completion) : loop.TryReadThrough(_file, piece, buffer, out completion);
+    }
+
+    /// <summary>A long read that takes several, which may be an object of its own.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask ReadPiecesAsync(long offset, Memory<byte> buffer)
+    {
         using var pin = buffer.Pin();
         try
         {

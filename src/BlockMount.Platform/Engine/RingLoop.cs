@@ -1,4 +1,5 @@
 using BlockMount.Core.Storage;
+using BlockMount.Platform.Devices;
 using BlockMount.Platform.Files;
 using BlockMount.Platform.Native;
 
@@ -215,21 +216,17 @@ public sealed unsafe class RingLoop : IoLoop
     /// <summary>Starts a read that completes here; false when there is no room.</summary>
     internal bool TryRead(HostFile file, long offset, Memory<byte> buffer, out ValueTask completion)
     {
-        completion = default;
-        int place;
-        lock (_freeGate)
-        {
-            if (!_free.TryPop(out place))
-            {
-                return false;
-            }
-        }
+        var read = Take();
+        completion = read?.Start(file, offset, buffer) ?? default;
+        return read is not null;
+    }
 
-        var read = _reads[place] ??= new RingRead(this, place);
-        _pending++;
-        Reads++;
-        completion = read.Start(file, offset, buffer);
-        return true;
+    /// <summary>As <see cref="TryRead"/> for memory, or a part of a sector, that the device does not take.</summary>
+    internal bool TryReadThrough(HostFile file, in DevicePiece piece, Memory<byte> target, out ValueTask completion)
+    {
+        var read = Take();
+        completion = read?.StartThrough(file, piece, target) ?? default;
+        return read is not null;
     }
 
     /// <summary>Puts a read, or what is left of one, in the ring; 0 or -errno.</summary>
@@ -246,6 +243,22 @@ public sealed unsafe class RingLoop : IoLoop
         {
             _free.Push(place);
         }
+    }
+
+    private RingRead? Take()
+    {
+        int place;
+        lock (_freeGate)
+        {
+            if (!_free.TryPop(out place))
+            {
+                return null;
+            }
+        }
+
+        _pending++;
+        Reads++;
+        return _reads[place] ??= new RingRead(this, place);
     }
 
     /// <summary>What a send has seen of completions is told to the next wait: the caller was not told then.</summary>

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Threading.Tasks.Sources;
 using BlockMount.Core.Errors;
+using BlockMount.Platform.Devices;
 using BlockMount.Platform.Files;
 using BlockMount.Platform.Native;
 
@@ -15,6 +16,17 @@ internal sealed unsafe class RingRead(RingLoop loop, int place) : IValueTaskSour
     private int _descriptor;
     private long _offset;
     private int _length, _done;
+    private BounceBuffer? _bounce;
+    private Memory<byte> _target;
+    private int _skip;
+
+    /// <summary>Queues a read of whole sectors into a buffer of the pool, of which <paramref name="target"/> gets a part when it is complete.</summary>
+    public ValueTask StartThrough(HostFile file, in DevicePiece piece, Memory<byte> target)
+    {
+        var bounce = BounceBuffers.Rent(piece.Length);
+        (_bounce, _target, _skip) = (bounce, target, piece.Skip);
+        return Start(file, piece.Start, bounce.Memory[..piece.Length]);
+    }
 
     /// <summary>Queues the read. The buffer stays pinned and the file open until it has completed.</summary>
     public ValueTask Start(HostFile file, long offset, Memory<byte> buffer)
@@ -56,7 +68,7 @@ internal sealed unsafe class RingRead(RingLoop loop, int place) : IValueTaskSour
         }
         else if (result == 0)
         {
-            Finish(HostErrors.EndOfFile(_file!.Name, _offset, _length, _file.Size()));
+            Finish(_file!.Explain(HostErrors.EndOfFile(_file.Name, _offset, _length, _file.Size())));
         }
         else if (HostErrors.KindOf(result) == HostErrorKind.WouldBlock)
         {
@@ -102,7 +114,7 @@ internal sealed unsafe class RingRead(RingLoop loop, int place) : IValueTaskSour
     }
 
     private void Fail(int result) =>
-        Finish(HostErrors.Operation(result, _file!.Name, "read", _offset + _done, _length - _done));
+        Finish(_file!.Explain(HostErrors.Operation(result, _file.Name, "read", _offset + _done, _length - _done)));
 
     /// <summary>Lets go of file and buffer first: the caller may use both, and this object, the moment the promise is kept.</summary>
     private void Finish(Exception? failure)
@@ -111,6 +123,17 @@ internal sealed unsafe class RingRead(RingLoop loop, int place) : IValueTaskSour
         _pin = default;
         _file?.Release();
         _file = null;
+        if (_bounce is { } bounce)
+        {
+            if (failure is null)
+            {
+                bounce.Span.Slice(_skip, _target.Length).CopyTo(_target.Span);
+            }
+
+            (_bounce, _target) = (null, default);
+            bounce.Dispose();
+        }
+
         loop.Completed();
         if (failure is null)
         {

@@ -39,6 +39,9 @@ internal sealed unsafe class HostFile(DescriptorHandle handle, string name, File
 
     public bool CanAllocate { get; set; } = true;
 
+    /// <summary>Finds the reason behind a failure where there may be another than the call's; never blocks.</summary>
+    public Func<DiskException, DiskException> Explain { get; set; } = static failure => failure;
+
     /// <summary>Present size in bytes.</summary>
     public long Size()
     {

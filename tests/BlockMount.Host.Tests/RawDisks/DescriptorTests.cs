@@ -79,7 +79,7 @@ public sealed class DescriptorTests : IDisposable
     }
 
     [Theory]
-    [InlineData(2, "no partition 7; those that exist are 1, 2", "--partitions", "7")]
+    [InlineData(2, "no partition 7; those that can be chosen are 1, 2", "--partitions", "7")]
     [InlineData(2, "1x", "--partitions", "1x")]
     [InlineData(2, "--partitions", "--relative")]
     [InlineData(2, "--partitions", "--boot-sector", "/dev/null")]

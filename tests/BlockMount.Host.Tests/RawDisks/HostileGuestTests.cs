@@ -33,7 +33,7 @@ public sealed class HostileGuestTests : IDisposable
         await using (var server = await Server.StartAsync(_folder["s.sock"], "--allow-devices", _folder["vm.vmdk"]))
         {
             await File.WriteAllTextAsync(Path.Combine(mounted.Path, "file"), "of the host");
-            await Nbdsh.RunAsync(Attack(server.Socket, seed));
+            await Nbdsh.RunAsync(Attack(server.Socket, label == "gpt", seed));
             await Peer.RunOkAsync("sync", "-f", mounted.Path);
             Assert.Equal("of the host", await File.ReadAllTextAsync(Path.Combine(mounted.Path, "file")));
             Assert.Equal(0, await server.StopAsync());
@@ -88,14 +88,14 @@ public sealed class HostileGuestTests : IDisposable
         await disk.Sha256Async(ThirdEnd, Capacity - ThirdEnd));
 
     /// <summary>Random requests all over the disk against a model; each touches what it may not, and is EPERM, or does what it says.</summary>
-    private string Attack(string socket, int seed) => $$"""
+    private string Attack(string socket, bool isGpt, int seed) => $$"""
         import errno, hashlib, random
         h.set_strict_mode(0)
         h.connect_unix({{Nbdsh.Text(socket)}})
         size = h.get_size()
         assert size == {{Capacity}}
-        # The table and the gap behind it, and the last sectors, are private copies; the end of the first is where it must stop.
-        first, end, third = {{FirstStart}}, {{FirstEnd}}, {{SecondEnd}}
+        # The table and the gap behind it are private copies, of a GPT the last 33 sectors too; the end of the first partition is where it must stop.
+        first, end, third, tail = {{FirstStart}}, {{FirstEnd}}, {{SecondEnd}}, size - {{(isGpt ? 33 * 512 : 0)}}
         assert h.pread(4096, end) == bytes(4096), "the hidden partition shows"
         assert h.pread(4096, third) != bytes(4096), "the read-only partition does not show"
         model = bytearray(b"".join(h.pread(1 << 20, at) for at in range(0, end, 1 << 20)))
@@ -124,15 +124,15 @@ public sealed class HostileGuestTests : IDisposable
                 "keep": lambda: h.zero(count, at, nbd.CMD_FLAG_NO_HOLE),
                 "trim": lambda: h.trim(count, at)}[kind])
             # Zeroing what reads as zero changes nothing, and may be answered either way.
-            empties = kind in ("zero", "keep", "trim") and at + count <= third
-            if result == 0 and (at + count <= end or empties):
+            empties = kind in ("zero", "keep", "trim") and (at + count <= third or at >= {{ThirdEnd}})
+            if result == 0 and (at + count <= end or empties or at >= tail):
                 done += 1
                 inside = max(0, min(count, end - at))
                 if kind == "trim":
                     model[at:at + inside] = h.pread(inside, at) if inside else b""
                 else:
                     model[at:at + inside] = (data if kind in ("write", "fua") else bytes(count))[:inside]
-            elif end < at + count and at < {{ThirdEnd}}:
+            elif end < at + count and at < tail:
                 assert result == errno.EPERM, "%s of %d at %d: %d" % (kind, count, at, result)
                 refused += 1
             else:
@@ -144,8 +144,10 @@ public sealed class HostileGuestTests : IDisposable
 
         # The client makes itself another table.
         h.pwrite(b"new table" + bytes(503), 0)
-        h.pwrite(b"new end" + bytes(505), size - 512)
-        assert h.pread(9, 0) == b"new table" and h.pread(7, size - 512) == b"new end"
+        if tail < size:
+            h.pwrite(b"new end" + bytes(505), size - 512)
+            assert h.pread(7, size - 512) == b"new end"
+        assert h.pread(9, 0) == b"new table"
         model[0:512] = b"new table" + bytes(503)
         h.flush()
         found = b"".join(h.pread(1 << 20, at) for at in range(0, end, 1 << 20))

@@ -69,6 +69,30 @@ public sealed class ImageMountPlanTests
         Assert.All(files.Files, file => Assert.True(file.IsReadOnly));
     }
 
+    [Fact]
+    public void A_partition_that_must_not_be_written_to_is_a_read_only_file_and_a_read_only_mount()
+    {
+        var shared = Root with { WhyReadOnly = "shares bytes" };
+        var files = ImageFiles.Make(Request([Boot, shared], null, MountChoice.Auto));
+
+        Assert.Equal([false, false, true], files.Files.Select(file => file.IsReadOnly));
+        Assert.Equal("Partition 5 shares bytes; it is read-only.", Assert.Single(files.Notes));
+        Assert.Equal([false, true], Plan([Boot, shared]).Targets.Select(target => target.IsReadOnly));
+    }
+
+    [Fact]
+    public void Chosen_by_number_it_is_refused_unless_the_mount_is_read_only()
+    {
+        ImagePartition[] shared = [Boot, Root with { WhyReadOnly = "shares bytes" }];
+        var error = Assert.Throws<DiskException>(() => Plan(shared, choice: MountChoice.Partition(5)));
+        Assert.Equal(ErrorKind.ReadOnly, error.Kind);
+        Assert.Contains("partition 5 shares bytes, so it only opens with --read-only.", error.Message, StringComparison.Ordinal);
+
+        var request = Request(shared, null, MountChoice.Partition(5)) with { IsReadOnly = true };
+        Assert.Equal(5, Assert.Single(ImageMountPlan.Make(request, shared, isRoot: true).Targets).Partition);
+        Assert.Equal(1, Assert.Single(Plan(shared, choice: MountChoice.Partition(1)).Targets).Partition);
+    }
+
     private static string FilesReason(ImageMountPlan plan)
     {
         Assert.Empty(plan.Targets);

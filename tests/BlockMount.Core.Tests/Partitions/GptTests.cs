@@ -112,6 +112,20 @@ public sealed class GptTests
     }
 
     [Fact]
+    public async Task A_disk_cut_short_lists_the_rest_cut_when_that_is_allowed()
+    {
+        _disk.PutGpt(new GptSketch(new GptSketchEntry(1, 2048, 4095), new GptSketchEntry(3, 8192, 16383), new GptSketchEntry(4, 20000, 20001)));
+        var cut = new SparseDisk((12000 * 512L) + 100);
+        CopyTo(cut, 12000);
+
+        var table = await PartitionTable.ReadAsync(cut, new PartitionReadOptions { AllowTruncated = true }, TestContext.Current.CancellationToken);
+
+        Assert.Equal([(1, 2048L * 512, false), (3, (12000L - 8192) * 512, true)], table.Partitions.Select(p => (p.Number, p.Length, p.IsTruncated)));
+        Assert.Equal([null, "reaches past the end of the disk and is cut there"], table.Partitions.Select(p => p.WhyReadOnly));
+        Assert.Equal(2, table.Diagnostics.Count(found => found is { Severity: DiagnosticSeverity.Error, Code: Codes.OutsideDisk }));
+    }
+
+    [Fact]
     public async Task A_table_for_4096_byte_sectors_in_a_plain_image_is_found()
     {
         _disk.PutGpt(new GptSketch(new GptSketchEntry(1, 256, 1023)) { SectorSize = 4096 });
@@ -280,6 +294,8 @@ public sealed class GptTests
             new GptSketchEntry(1, 2048, 2049),
             new GptSketchEntry(2, 4096, 8191) { Type = new Guid("af9b60a0-1431-4f62-bc68-3311714a69ad") }));
 
+        Assert.Equal("Windows dynamic disk (LDM)", (await ReadAsync()).ForeignScheme);
+        _disk.Put(0, new byte[512]);
         Assert.Equal("Windows dynamic disk (LDM)", (await ReadAsync()).ForeignScheme);
     }
 

@@ -1,4 +1,6 @@
 using BlockMount.Core.Partitions;
+using FsCheck;
+using FsCheck.Fluent;
 
 namespace BlockMount.Core.Tests.Partitions;
 
@@ -84,6 +86,67 @@ public sealed class HostileTableTests
     }
 
     [Fact]
+    public void Any_64_KiB_in_front_of_a_table_and_behind_it_are_survived() => Check.QuickThrowOnFailure(Prop.ForAll(
+        TableArbitrary.Items,
+        ArbMap.Default.ArbFor<int>(),
+        async (items, seed) =>
+        {
+            const int random = 64 << 10;
+            const long length = (long)TableArbitrary.DiskSectors * 512;
+            var noise = new Random(seed);
+            var bytes = new byte[random];
+            var isGpt = seed % 2 == 0;
+            var disk = TableArbitrary.DiskOf(
+                isGpt ? PartitionTableWriter.Write(TableArbitrary.Gpt(items, 512), length, 512) : PartitionTableWriter.Write(TableArbitrary.Mbr(items, 512), length, 512),
+                length);
+
+            // Over the table, or only over one of its copies, with or without what makes the start look like a table.
+            if (noise.Next(3) > 0)
+            {
+                noise.NextBytes(bytes);
+                disk.Put(noise.Next(4) * 512, bytes);
+            }
+
+            if (noise.Next(3) > 0)
+            {
+                noise.NextBytes(bytes);
+                disk.Put(length - random, bytes);
+            }
+
+            await CheckAsync(disk, seed);
+        }));
+
+    [Fact]
+    public void Any_change_of_a_generated_table_lists_nothing_outside_the_disk() => Check.QuickThrowOnFailure(Prop.ForAll(
+        TableArbitrary.Items,
+        ArbMap.Default.ArbFor<int>(),
+        async (items, seed) =>
+        {
+            const long length = (long)TableArbitrary.DiskSectors * 512;
+            var random = new Random(seed);
+            var pieces = random.Next(2) == 0
+                ? PartitionTableWriter.Write(TableArbitrary.Gpt(items, 512), length, 512)
+                : PartitionTableWriter.Write(TableArbitrary.Mbr(items, 512), length, 512);
+            var disk = TableArbitrary.DiskOf(pieces, length);
+            for (var changes = random.Next(1, 8); changes > 0; changes--)
+            {
+                var piece = pieces[random.Next(pieces.Count)];
+                disk.Put(piece.Offset + random.Next(piece.Bytes.Length), [(byte)random.Next(256)]);
+            }
+
+            if (pieces.Count == 5 && random.Next(2) == 0)
+            {
+                // Entries with any content, vouched for by both headers.
+                foreach (var (header, entries) in (ReadOnlySpan<(long, long)>)[(512, 1024), (length - 512, length - (33 * 512))])
+                {
+                    disk.ResealEntries(header, entries);
+                }
+            }
+
+            await CheckAsync(disk, seed);
+        }));
+
+    [Fact]
     public async Task Random_file_system_heads_are_survived()
     {
         var random = new Random(_seed);
@@ -117,18 +180,26 @@ public sealed class HostileTableTests
 
     private async Task CheckAsync(SparseDisk disk, int round)
     {
-        var where = $"seed {_seed}, round {round}";
+        await CheckAsync(disk, round, allowTruncated: false);
+        await CheckAsync(disk, round, allowTruncated: true);
+    }
+
+    private async Task CheckAsync(SparseDisk disk, int round, bool allowTruncated)
+    {
+        var where = $"seed {_seed}, round {round}, truncated {allowTruncated}";
+        var before = disk.BytesRead;
         PartitionTable table;
         try
         {
-            table = await PartitionTable.ReadAsync(disk, TestContext.Current.CancellationToken);
+            table = await PartitionTable.ReadAsync(disk, new PartitionReadOptions { AllowTruncated = allowTruncated }, TestContext.Current.CancellationToken);
         }
         catch (Exception e)
         {
             throw new InvalidOperationException(where, e);
         }
 
-        Assert.True(disk.BytesRead <= PartitionTable.MaximumBytesRead, $"{where}: read {disk.BytesRead} bytes");
+        Assert.True(disk.BytesRead - before <= PartitionTable.MaximumBytesRead, $"{where}: read {disk.BytesRead - before} bytes");
+        Assert.True(allowTruncated || !table.Partitions.Any(partition => partition.IsTruncated), where);
         Assert.True(table.Partitions.Count <= 256, where);
         Assert.Equal(table.Partitions.Count, table.Partitions.Select(partition => partition.Number).Distinct().Count());
         foreach (var partition in table.Partitions)

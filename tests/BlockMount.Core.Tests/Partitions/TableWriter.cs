@@ -66,6 +66,15 @@ internal static class TableWriter
         disk.Put(offset, header);
     }
 
+    /// <summary>Makes a header vouch for the 128 entries of 128 bytes that stand there now.</summary>
+    public static void ResealEntries(this SparseDisk disk, long header, long entries)
+    {
+        var checksum = new byte[4];
+        BinaryPrimitives.WriteUInt32LittleEndian(checksum, Crc32.Of(disk.Get(entries, 128 * 128)));
+        disk.Put(header + 88, checksum);
+        disk.Reseal(header);
+    }
+
     private static byte[] Header(GptSketch gpt, byte[] array, ulong own, ulong other, ulong entries, ulong first, ulong last)
     {
         var header = new byte[92];

@@ -1,6 +1,7 @@
 using BlockMount.Core.Devices;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Partitions;
+using Codes = BlockMount.Core.Partitions.PartitionDiagnosticCodes;
 
 namespace BlockMount.Core.RawDisks;
 
@@ -30,7 +31,42 @@ internal static class RawTableCopy
             parts.Add(new() { Start = area.Start, Length = area.Length, Data = bytes });
         }
 
-        return parts;
+        return table.Table.Diagnostics.Any(static d => d.Code is Codes.GptPrimaryBad or Codes.GptBackupBad)
+            ? [.. await RepairedAsync(disk, table, parts, cancellationToken)]
+            : parts;
+    }
+
+    /// <summary>
+    /// The copies with both GPTs whole, so that no machine chooses the damaged one. Where there is no place for the other (the disk is shorter than
+    /// its table says) the copies stay as the disk is.
+    /// </summary>
+    private static async ValueTask<IEnumerable<RawPartitionDescriptor>> RepairedAsync(
+        BlockDevice disk, RawTable table, List<RawPartitionDescriptor> parts, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<TablePiece> pieces;
+        try
+        {
+            pieces = await GptRepair.PiecesAsync(disk, table.Table.SectorSize, cancellationToken);
+        }
+        catch (DiskException e) when (e.Kind == ErrorKind.CorruptImage)
+        {
+            return parts;
+        }
+
+        return pieces.All(piece => parts.Any(part => Holds(part, piece))) ? parts.Select(Repaired) : parts;
+
+        RawPartitionDescriptor Repaired(RawPartitionDescriptor part)
+        {
+            var bytes = part.Data!.Value.ToArray();
+            foreach (var piece in pieces.Where(piece => Holds(part, piece)))
+            {
+                piece.Bytes.CopyTo(bytes.AsMemory((int)(piece.Offset - part.Start)));
+            }
+
+            return part with { Data = bytes };
+        }
+
+        static bool Holds(RawPartitionDescriptor part, TablePiece piece) => part.Start <= piece.Offset && piece.End <= part.End;
     }
 
     /// <summary>What is copied, ascending: each piece of the table, and the gap behind it up to what comes next as far as the room goes.</summary>

@@ -78,9 +78,10 @@ public sealed class RawDiskPlannerTests
     [Theory]
     [InlineData(512)]
     [InlineData(512 * 2047)]
-    public async Task Where_one_copy_of_a_gpt_is_damaged_the_machine_finds_the_good_one(int at)
+    public async Task Where_one_copy_of_a_gpt_is_damaged_the_machine_finds_both_whole(int at)
     {
         Peer.Require("sfdisk", "fdisk");
+        Peer.Require("sgdisk", "gdisk");
         var bench = RawBench.Gpt(512);
         using var folder = new TempFolder();
         var path = folder["disk.img"];
@@ -94,6 +95,7 @@ public sealed class RawDiskPlannerTests
 
         Assert.Contains(at == 512 ? "primary GPT in sector 1 is damaged" : "backup GPT in sector 2047 is unusable", Assert.Single(plan.Warnings), StringComparison.Ordinal);
         Assert.Equal(before, await Peer.RunOkAsync("sfdisk", "--dump", path));
+        Assert.Contains("No problems found", await Peer.RunOkAsync("sgdisk", "--verify", path), StringComparison.Ordinal);
     }
 
     [Fact]

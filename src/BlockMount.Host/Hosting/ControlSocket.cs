@@ -19,11 +19,16 @@ internal sealed class ControlSocket : IAsyncDisposable
 
     private const int Backlog = 8;
 
+    // For a client that does not take its answer.
+    private static readonly TimeSpan s_longestAnswer = TimeSpan.FromSeconds(2);
+
     private readonly string _path;
     private readonly Socket _listener;
     private readonly Func<HostStatus> _status;
     private readonly Func<Task> _stop;
     private readonly Task _accepting;
+    private readonly CancellationTokenSource _ending = new();
+    private readonly HashSet<Task> _answering = [];
 
     /// <param name="directory">The run directory, private to this user.</param>
     /// <param name="status">Facts of the moment.</param>
@@ -38,11 +43,21 @@ internal sealed class ControlSocket : IAsyncDisposable
         _accepting = AcceptAsync();
     }
 
+    /// <summary>Waits for answers on their way: whoever asked for the end is told of it before the process ends.</summary>
     public async ValueTask DisposeAsync()
     {
         _listener.Dispose();
         await _accepting;
+        await _ending.CancelAsync();
+        Task[] answers;
+        lock (_answering)
+        {
+            answers = [.. _answering];
+        }
+
+        await Task.WhenAny(Task.WhenAll(answers), Task.Delay(s_longestAnswer));
         File.Delete(_path);
+        _ending.Dispose();
     }
 
     private static Socket Listen(string path)
@@ -79,25 +94,39 @@ internal sealed class ControlSocket : IAsyncDisposable
                 return;
             }
 
-            _ = AnswerAsync(client);
+            Start(client);
         }
     }
 
-    private async Task AnswerAsync(Socket client)
+    private void Start(Socket client)
     {
+        lock (_answering)
+        {
+            _answering.RemoveWhere(static t => t.IsCompleted);
+            _answering.Add(AnswerAsync(client, _ending.Token));
+        }
+    }
+
+    /// <param name="client">Asks.</param>
+    /// <param name="ending">Ends the wait for a question, and no answer.</param>
+    private async Task AnswerAsync(Socket client, CancellationToken ending)
+    {
+        // Not under the lock of whoever accepted it.
+        await Task.Yield();
         try
         {
             using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(10));
+            using var asking = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, ending);
             await using var stream = new NetworkStream(client, ownsSocket: true);
             var word = new byte[16];
-            var length = await stream.ReadAsync(word, deadline.Token);
+            var length = await stream.ReadAsync(word, asking.Token);
             switch (Encoding.ASCII.GetString(word, 0, length).Trim())
             {
                 case Status:
                     await stream.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(_status(), JsonModels.Default.HostStatus), deadline.Token);
                     break;
                 case Stop:
-                    await stream.WriteAsync(Encoding.UTF8.GetBytes(await StopAsync()));
+                    await stream.WriteAsync(Encoding.UTF8.GetBytes(await StopAsync()), CancellationToken.None);
                     break;
                 default:
                     await stream.WriteAsync("unknown word; known are status and stop"u8.ToArray(), deadline.Token);

@@ -18,6 +18,11 @@ internal sealed class ImageOpener(IStoreProvider provider)
     public async Task<OpenedImage> OpenAsync(string image, ImageRequest request, CancellationToken cancellationToken)
     {
         var path = await _machines.ResolveAsync(image, request.Chain, cancellationToken);
+        if (await PartitionNodeAsync(path, request, cancellationToken) is { } node)
+        {
+            (path, request) = (node, request with { Partition = null });
+        }
+
         var chain = request.Overlay is null
             ? await _chains.OpenAsync(path, request.Chain, cancellationToken)
             : await _overlays.OpenAsync(path, request.Overlay, request.Chain, cancellationToken);
@@ -80,13 +85,7 @@ internal sealed class ImageOpener(IStoreProvider provider)
         BlockDevice device = chain;
         if (request.Partition is { } number)
         {
-            var table = await PartitionTable.ReadAsync(chain, new PartitionReadOptions { AllowTruncated = request.AllowTruncated }, cancellationToken);
-            var partition = table.Partitions.FirstOrDefault(p => p.Number == number) ?? throw new DiskException(
-                ErrorKind.InvalidArgument,
-                table.Partitions.Count == 0
-                    ? $"{path}: it has no partition {number}, because it has no partition table."
-                    : $"{path}: it has no partition {number}; it has {string.Join(", ", table.Partitions.Select(p => p.Number))}.");
-            PartitionWindow.RequireMode(path, chain.IsReadOnly, number, partition.WhyReadOnly);
+            var partition = await FindAsync(path, chain, chain.IsReadOnly, number, request.AllowTruncated, cancellationToken);
             device = PartitionWindow.Open(chain, partition.Start, partition.Length, partition.WhyReadOnly, ownsDisk: true);
         }
 
@@ -97,5 +96,40 @@ internal sealed class ImageOpener(IStoreProvider provider)
         }
 
         return device;
+    }
+
+    private static async Task<Partition> FindAsync(
+        string path, BlockDevice disk, bool isReadOnly, int number, bool allowTruncated, CancellationToken cancellationToken)
+    {
+        var table = await PartitionTable.ReadAsync(disk, new PartitionReadOptions { AllowTruncated = allowTruncated }, cancellationToken);
+        var partition = table.Partitions.FirstOrDefault(p => p.Number == number) ?? throw new DiskException(
+            ErrorKind.InvalidArgument,
+            table.Partitions.Count == 0
+                ? $"{path}: it has no partition {number}, because it has no partition table."
+                : $"{path}: it has no partition {number}; it has {string.Join(", ", table.Partitions.Select(p => p.Number))}.");
+        PartitionWindow.RequireMode(path, isReadOnly, number, partition.WhyReadOnly);
+        return partition;
+    }
+
+    /// <summary>
+    /// The node to open when one partition of a disk of this host is to be written to: it claims that partition alone, while the host goes on using
+    /// the others. Null for anything else, and where the host has no node for it: then the disk is claimed.
+    /// </summary>
+    private async Task<string?> PartitionNodeAsync(string path, ImageRequest request, CancellationToken cancellationToken)
+    {
+        if (request is not { Partition: { } number, Overlay: null, Chain: { ReadOnly: false, Format: null or HostDisk.Format } }
+            || provider.DescribeDevice(path) is not { DiskPath: null } disk
+            || disk.Partitions.FirstOrDefault(p => p.Number == number) is not { } node)
+        {
+            return null;
+        }
+
+        await using var whole = await HostDisk.OpenAsync(provider, disk.Path, cancellationToken);
+        var partition = await FindAsync(path, whole, isReadOnly: false, number, request.AllowTruncated, cancellationToken);
+        return partition.Start == node.Start && partition.Length == node.Length
+            ? node.Path
+            : throw new DiskException(
+                ErrorKind.BrokenChain,
+                $"{path}: partition {number} is {partition.Length} bytes at byte {partition.Start}, but the host's {node.Path} is {node.Length} bytes at {node.Start}; make it read the table again (partprobe).") { Path = path };
     }
 }

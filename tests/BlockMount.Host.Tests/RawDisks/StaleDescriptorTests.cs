@@ -59,11 +59,16 @@ public sealed class StaleDescriptorTests : IDisposable
             var whole = await Blockmount.FailsAsync(4, "serve", "-k", _folder["s.sock"], disk.Path);
             Assert.Contains($"{disk.Node(1)} is mounted on {mounted.Path}", whole, StringComparison.Ordinal);
 
-            // Another partition of the disk is free.
-            await using (var other = await Server.StartAsync(_folder["o.sock"], disk.Node(2)))
+            // Another partition of the disk is free, by either name.
+            foreach (var name in new string[][] { [disk.Node(2)], ["--partition", "2", disk.Path] })
             {
+                await using var other = await Server.StartAsync(_folder["o.sock"], name);
+                Assert.Contains($"{8 << 20}", await Peer.RunOkAsync("nbdinfo", "--size", other.Uri), StringComparison.Ordinal);
                 Assert.Equal(0, await other.StopAsync());
             }
+
+            Assert.Contains(
+                $"{disk.Node(1)} is mounted on", await Blockmount.FailsAsync(4, "serve", "-k", _folder["s.sock"], "--partition", "1", disk.Path), StringComparison.Ordinal);
 
             await using var readOnly = await Server.StartAsync(_folder["r.sock"], "--read-only", "--allow-devices", _folder["vm.vmdk"]);
             Assert.Contains($"{disk.Node(1)} is mounted on {mounted.Path}", readOnly.Errors, StringComparison.Ordinal);

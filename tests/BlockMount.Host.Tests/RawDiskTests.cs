@@ -44,7 +44,7 @@ public sealed class RawDiskTests : IDisposable
         Assert.False(Sectors(seen, 12288, 8192).AsSpan().ContainsAnyExcept((byte)0));
         Assert.False(Sectors(seen, 22528, 4096).AsSpan().ContainsAnyExcept((byte)0));
 
-        await using (var server = await Server.StartAsync(_folder["s.sock"], "--allow-devices", _folder["x.vmdk"]))
+        await using (var server = await Server.StartAsync(_folder["s.sock"], "--allow-devices", "--discard", "unmap", _folder["x.vmdk"]))
         {
             await Peer.RunOkAsync("qemu-io", "-f", "raw", "-c", "write -P 1 0 512", "-c", "write -P 2 1M 64k", "-c", "write -P 3 5238784 4k", "-c", "flush", server.Uri);
             foreach (var change in new[] { "write -P 9 15M 512", "write -P 9 6M 512", "write -z 15M 512", "discard 15M 512", "write -P 9 5242368 1k" })

@@ -94,6 +94,8 @@ internal static class RawListCommand
     private static IReadOnlyList<string> UsersOf(IStoreProvider provider, DevicePartition? node) =>
         node is null ? [] : provider.DescribeDevice(node.Path)?.Users ?? [];
 
+    private static string? Quoted(string? text) => string.IsNullOrEmpty(text) ? null : $"\"{TerminalText.Escape(text)}\"";
+
     private static void Print(List<HostDiskFacts> disks)
     {
         if (disks.Count == 0)
@@ -116,8 +118,11 @@ internal static class RawListCommand
 
             foreach (var p in disk.Partitions)
             {
-                string?[] holds = [p.Filesystem, p.Label is { Length: > 0 } label ? $"\"{label}\"" : null, p.Type ?? "not in the partition table any more", p.Path is null ? "the host has no node for it" : null];
-                Console.WriteLine($"   {p.Number,3} {SizeText.Show(p.Size),12} at {SizeText.Show(p.Start),-12} {string.Join(", ", holds.Where(static h => h is not null))}");
+                string?[] holds =
+                [
+                    p.Filesystem, Quoted(p.Label), p.Type ?? "not in the partition table any more", Quoted(p.Name), p.Path is null ? "the host has no node for it" : null,
+                ];
+                Console.WriteLine($"   {p.Number,3} {p.Path ?? "-",-16} {SizeText.Show(p.Size),12} at {SizeText.Show(p.Start),-12} {string.Join(", ", holds.Where(static h => h is not null))}");
             }
 
             foreach (var user in disk.Users)

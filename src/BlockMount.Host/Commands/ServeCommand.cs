@@ -16,7 +16,7 @@ internal static class ServeCommand
         var tcp = OptionRules.NotEmpty(new Option<string?>("--tcp") { Description = "Listen on a TCP port too; NBD has no protection of its own, see --tls-certificates", HelpName = "ADDR:PORT" });
         var stdio = new Option<bool>("--stdio") { Description = "Serve the one client on standard input and output, then end" };
         var connections = new Option<int?>("--max-connections", "-e", "--shared") { Description = $"Clients at a time, default {ServeDefaults.MaxConnections}, 0 for no limit", HelpName = "N" };
-        var discard = new Option<string?>("--discard") { Description = "What trims do: unmap or on (default) gives file space back, ignore or off refuses them", HelpName = "ignore|unmap" };
+        var discard = new Option<string?>("--discard") { Description = "What trims do: unmap or on gives space back (default for files), ignore or off refuses them (default for block devices)", HelpName = "ignore|unmap" };
         discard.AcceptOnlyFromAmong("ignore", "unmap", "off", "on");
         var depth = new Option<bool>("--allocation-depth", "-A") { Description = "Offer qemu:allocation-depth: which image of the chain holds a block" };
         var name = new Option<string?>("--export-name", "-x") { Description = "Name of the (first) export", HelpName = "NAME" };
@@ -69,7 +69,7 @@ internal static class ServeCommand
             {
                 Image = string.Empty,
                 Open = open with { Chain = open.Chain with { Format = QemuNbdOptions.Format(open.Chain.Format) } },
-                Trim = (result.GetValue(discard) ?? file.Discard ?? "unmap") is "unmap" or "on",
+                Trim = (result.GetValue(discard) ?? file.Discard) is { } word ? word is "unmap" or "on" : null,
                 AllocationDepth = result.GetValue(depth) || (file.AllocationDepth ?? false),
                 Description = result.GetValue(description),
                 Partitions = result.GetValue(partitions),

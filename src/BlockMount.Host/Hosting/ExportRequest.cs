@@ -14,8 +14,10 @@ internal sealed record ExportRequest
     /// <summary>How it is opened: mode, part, format and where parents may lie.</summary>
     public required ImageRequest Open { get; init; }
 
-    /// <summary>Whether discards reach the image.</summary>
-    public bool Trim { get; init; } = true;
+    /// <summary>
+    /// Whether clients may give space back; null for yes unless it is a block device's, where what becomes of the bytes is up to the hardware.
+    /// </summary>
+    public bool? Trim { get; init; }
 
     /// <summary>Whether clients may ask which image of the chain holds a block.</summary>
     public bool AllocationDepth { get; init; }

@@ -70,7 +70,7 @@ internal sealed record ServedImage(OpenedImage Opened, IReadOnlyList<ServedExpor
                 var meter = new MeterDevice(device);
                 return new ServedExport(meter, new NbdExport(name, meter)
                 {
-                    Trim = request.Trim && !meter.IsReadOnly,
+                    Trim = (request.Trim ?? !opened.WritesToDevice) && !meter.IsReadOnly,
                     AllocationDepth = request.AllocationDepth,
                     Description = description,
                     Latch = latch,

@@ -13,6 +13,9 @@ internal sealed record OpenedImage(string Path, DiskChain Chain, BlockDevice Dev
     /// <summary>What becomes of writes, in the words of listings.</summary>
     public string Mode => Overlay is not null ? "overlay" : Device.IsReadOnly ? "read-only" : "read-write";
 
+    /// <summary>Whether writes go to a block device of this host.</summary>
+    public bool WritesToDevice => Chain.Layers[^1].Devices.Any(static d => d.IsWritten);
+
     public async ValueTask DisposeAsync()
     {
         await Device.DisposeAsync();

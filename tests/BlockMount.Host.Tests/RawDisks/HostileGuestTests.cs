@@ -30,7 +30,7 @@ public sealed class HostileGuestTests : IDisposable
         var before = await OutsideAsync(disk);
 
         using (var mounted = await TestMount.FileSystemAsync(disk.Node(2), _folder["host"]))
-        await using (var server = await Server.StartAsync(_folder["s.sock"], "--allow-devices", _folder["vm.vmdk"]))
+        await using (var server = await Server.StartAsync(_folder["s.sock"], "--allow-devices", "--discard", "unmap", _folder["vm.vmdk"]))
         {
             await File.WriteAllTextAsync(Path.Combine(mounted.Path, "file"), "of the host");
             await Nbdsh.RunAsync(Attack(server.Socket, label == "gpt", seed));
@@ -73,6 +73,34 @@ public sealed class HostileGuestTests : IDisposable
 
         Assert.Equal(before, await OutsideAsync(disk));
         Assert.Equal(await Blockmount.Sha256OfAsync("printf 'a%.0s' $(seq 1024)"), await disk.Sha256Async(FirstEnd - 1024, 1024));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Space_of_a_device_is_given_back_only_where_that_is_asked_for(bool isAskedFor)
+    {
+        await using var disk = await LoopDisk.CreateAsync(_folder["disk.img"], 64, Table("gpt"));
+        await Blockmount.OkAsync("raw", "create", _folder["vm.vmdk"], "--disk", disk.Path, "--partitions", "1");
+        string[] asked = isAskedFor ? ["--discard", "unmap"] : [];
+        var before = new FileInfo(disk.File).Length;
+        await using (var server = await Server.StartAsync(_folder["s.sock"], ["--allow-devices", .. asked, _folder["vm.vmdk"]]))
+        {
+            await Nbdsh.RunAsync($$"""
+                h.connect_unix({{Nbdsh.Text(server.Socket)}})
+                assert h.can_trim() == {{(isAskedFor ? "True" : "False")}}
+                h.zero(1 << 20, {{2 * MiB}})
+                if h.can_trim():
+                    h.trim(1 << 20, {{4 * MiB}})
+                h.flush()
+                """);
+            Assert.Equal(0, await server.StopAsync());
+        }
+
+        // Zeroing keeps space where it is; trimming is what a loop device makes a hole of.
+        var blocks = long.Parse((await Peer.RunOkAsync("stat", "--format", "%b", disk.File)).Trim(), System.Globalization.CultureInfo.InvariantCulture) * 512;
+        Assert.InRange(blocks, before - (isAskedFor ? MiB : 0), before - (isAskedFor ? MiB : 0) + (MiB / 2));
+        Assert.Equal(await Blockmount.Sha256OfAsync($"head -c {MiB} /dev/zero"), await disk.Sha256Async(2 * MiB, MiB));
     }
 
     private static string Table(string label) =>

@@ -31,7 +31,9 @@ internal sealed class VmdkLayer : ImageLayer
 
     public override ParentLink? Parent => _source.Descriptor.Parent;
 
-    public override bool KeepsAllocation => _extents.All(static e => e.GrainSize == 0);
+    /// <inheritdoc/>
+    /// <remarks>Not of a device, whose space is its own: whoever lets clients trim it means that.</remarks>
+    public override bool KeepsAllocation => _extents.All(static e => e.GrainSize == 0 && e.Place is not { IsDevice: true });
 
     public override int LogicalSectorSize => _files.Select(static f => f.LogicalSectorSize).DefaultIfEmpty(1).Max();
 

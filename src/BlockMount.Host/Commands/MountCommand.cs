@@ -40,8 +40,14 @@ internal static class MountCommand
             }
 
             var request = options.Read(result);
+            var name = result.GetRequiredValue(image);
+            if (!result.GetValue(files) && await opener.PartitionNodeAsync(name, request, cancellation) is { } node)
+            {
+                (name, request) = (node, request with { Partition = null });
+            }
+
             var choice = result.GetValue(files) ? MountChoice.FilesOnly : request.Partition is { } number ? MountChoice.Partition(number) : MountChoice.Auto;
-            await using var opened = await opener.OpenAsync(result.GetRequiredValue(image), request with { Partition = null }, cancellation);
+            await using var opened = await opener.OpenAsync(name, request with { Partition = null }, cancellation);
             await RunAsync(opened, Path.GetFullPath(result.GetRequiredValue(directory)), choice, request.AllowTruncated, inBackground, result.GetValue(json), cancellation);
             return ExitCode.Done;
         });

@@ -45,6 +45,29 @@ internal sealed class ImageOpener(IStoreProvider provider)
     public ValueTask<string> ResolveAsync(string image, ImageRequest request, CancellationToken cancellationToken) =>
         _machines.ResolveAsync(image, request.Chain, cancellationToken);
 
+    /// <summary>
+    /// The node to open when one partition of a disk of this host is to be written to: it claims that partition alone, while the host goes on using
+    /// the others. Null for anything else, and where the host has no node for it: then the disk is claimed.
+    /// </summary>
+    /// <exception cref="DiskException">The disk has no such partition, it must not be written to, or the host has another range for it.</exception>
+    public async Task<string?> PartitionNodeAsync(string path, ImageRequest request, CancellationToken cancellationToken)
+    {
+        if (request is not { Partition: { } number, Overlay: null, Chain: { ReadOnly: false, Format: null or HostDisk.Format } }
+            || provider.DescribeDevice(path) is not { DiskPath: null } disk
+            || disk.Partitions.FirstOrDefault(p => p.Number == number) is not { } node)
+        {
+            return null;
+        }
+
+        await using var whole = await HostDisk.OpenAsync(provider, disk.Path, cancellationToken);
+        var partition = await FindAsync(path, whole, isReadOnly: false, number, request.AllowTruncated, cancellationToken);
+        return partition.Start == node.Start && partition.Length == node.Length
+            ? node.Path
+            : throw new DiskException(
+                ErrorKind.BrokenChain,
+                $"{path}: partition {number} is {partition.Length} bytes at byte {partition.Start}, but the host's {node.Path} is {node.Length} bytes at {node.Start}; make it read the table again (partprobe).") { Path = path };
+    }
+
     /// <summary>As much of the chain as holds, for showing.</summary>
     public async Task<ChainInspection> InspectAsync(string image, ImageRequest request, CancellationToken cancellationToken)
     {
@@ -109,27 +132,5 @@ internal sealed class ImageOpener(IStoreProvider provider)
                 : $"{path}: it has no partition {number}; it has {string.Join(", ", table.Partitions.Select(p => p.Number))}.");
         PartitionWindow.RequireMode(path, isReadOnly, number, partition.WhyReadOnly);
         return partition;
-    }
-
-    /// <summary>
-    /// The node to open when one partition of a disk of this host is to be written to: it claims that partition alone, while the host goes on using
-    /// the others. Null for anything else, and where the host has no node for it: then the disk is claimed.
-    /// </summary>
-    private async Task<string?> PartitionNodeAsync(string path, ImageRequest request, CancellationToken cancellationToken)
-    {
-        if (request is not { Partition: { } number, Overlay: null, Chain: { ReadOnly: false, Format: null or HostDisk.Format } }
-            || provider.DescribeDevice(path) is not { DiskPath: null } disk
-            || disk.Partitions.FirstOrDefault(p => p.Number == number) is not { } node)
-        {
-            return null;
-        }
-
-        await using var whole = await HostDisk.OpenAsync(provider, disk.Path, cancellationToken);
-        var partition = await FindAsync(path, whole, isReadOnly: false, number, request.AllowTruncated, cancellationToken);
-        return partition.Start == node.Start && partition.Length == node.Length
-            ? node.Path
-            : throw new DiskException(
-                ErrorKind.BrokenChain,
-                $"{path}: partition {number} is {partition.Length} bytes at byte {partition.Start}, but the host's {node.Path} is {node.Length} bytes at {node.Start}; make it read the table again (partprobe).") { Path = path };
     }
 }

@@ -49,6 +49,7 @@ public sealed class StaleDescriptorTests : IDisposable
     [Fact]
     public async Task A_mounted_partition_is_not_written_to_and_its_neighbours_are()
     {
+        Peer.RequireFuse();
         await using var disk = await LoopDisk.CreateAsync(_folder["disk.img"], 40, Table);
         await disk.MakeFileSystemAsync(1);
         await MakeAsync(disk, ["--partitions", "1,3r"]);
@@ -69,6 +70,12 @@ public sealed class StaleDescriptorTests : IDisposable
 
             Assert.Contains(
                 $"{disk.Node(1)} is mounted on", await Blockmount.FailsAsync(4, "serve", "-k", _folder["s.sock"], "--partition", "1", disk.Path), StringComparison.Ordinal);
+            await disk.MakeFileSystemAsync(2);
+            Directory.CreateDirectory(_folder["second"]);
+            await Blockmount.OkAsync("mount", "--partition", "2", disk.Path, _folder["second"]);
+            await File.WriteAllTextAsync(_folder["second/file"], "through the node");
+            await Blockmount.OkAsync("unmount", _folder["second"]);
+            await disk.CheckFileSystemAsync(2);
 
             await using var readOnly = await Server.StartAsync(_folder["r.sock"], "--read-only", "--allow-devices", _folder["vm.vmdk"]);
             Assert.Contains($"{disk.Node(1)} is mounted on {mounted.Path}", readOnly.Errors, StringComparison.Ordinal);

@@ -20,16 +20,21 @@ public sealed class ChainAllocationTests : IDisposable
     private const int Block = 4096;
     private readonly TempFolder _folder = new();
 
-    public static TheoryData<string, ushort> Rows { get; } = new MatrixTheoryData<string, ushort>(["raw", "vdi", "vhd", "vmdk"], [NBD_CMD_READ, NBD_CMD_WRITE]);
+    public static TheoryData<string, ushort> Rows { get; } = new MatrixTheoryData<string, ushort>(["raw", "vdi", "vhd", "vmdk"], [NBD_CMD_READ, NBD_CMD_WRITE])
+    {
+        // A write past the page cache completes later, and what is to be done then takes an object.
+        { "device", NBD_CMD_READ },
+    };
 
     public void Dispose() => _folder.Dispose();
 
     [Theory]
     [MemberData(nameof(Rows))]
-    public async Task Requests_to_an_image_in_the_page_cache_allocate_almost_nothing(string format, ushort type)
+    public async Task Requests_to_an_image_in_the_page_cache_or_a_device_allocate_almost_nothing(string format, ushort type)
     {
         Assert.SkipUnless(IsOptimised, "a debug build makes objects of state machines");
-        await using var device = new MeterDevice(await OpenAsync(format));
+        using var loop = format == "device" ? await LoopAsync() : null;
+        await using var device = new MeterDevice(loop is null ? await OpenAsync(format) : await OpenDeviceAsync(loop.Path));
         await device.WriteAsync(0, new byte[device.Length].AsMemory());
         await using var server = new TestServer(device);
         using var client = server.Go(NbdReplyStyle.Structured);
@@ -51,8 +56,8 @@ public sealed class ChainAllocationTests : IDisposable
             least = Math.Min(least, GC.GetTotalAllocatedBytes(precise: true) - before);
         }
 
-        // Less than a byte a request.
-        Assert.InRange(least, 0, 20_000);
+        // Less than a byte a request; without a ring the thread pool takes an object for each read that completes elsewhere.
+        Assert.InRange(least, 0, loop is not null && TestServer.UsesThreads ? 20_000 * 40 : 20_000);
 
         void Pump(int batches)
         {
@@ -70,6 +75,15 @@ public sealed class ChainAllocationTests : IDisposable
 #else
         true;
 #endif
+
+    private async Task<TestMount> LoopAsync()
+    {
+        await File.WriteAllBytesAsync(_folder["backing"], new byte[8 << 20]);
+        return await TestMount.LoopAsync(_folder["backing"]);
+    }
+
+    private static async Task<DiskChain> OpenDeviceAsync(string path) =>
+        await new ChainOpener(new FileStoreProvider()).OpenAsync(path, new ChainOpenOptions { LeafMayBeDevice = true, Format = "raw" }, CancellationToken.None);
 
     private async Task<DiskChain> OpenAsync(string format)
     {

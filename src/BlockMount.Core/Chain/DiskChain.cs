@@ -45,11 +45,34 @@ public sealed partial class DiskChain : BlockDevice
 
     public override bool IsRotational => Layers.Any(static l => l.IsRotational);
 
-    protected override async ValueTask ReadCoreAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
+    protected override ValueTask ReadCoreAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
+    {
+        try
+        {
+            var resolving = _leaf.ResolveAsync(offset, buffer.Length, cancellationToken);
+            if (!resolving.IsCompletedSuccessfully)
+            {
+                return ReadRunsAsync(resolving, offset, buffer, cancellationToken);
+            }
+
+            // Most reads are one run of the leaf. Handed on as they are they cost no object, however long the store takes.
+            var run = resolving.Result;
+            return run.Kind == RunKind.Data && run.Length == buffer.Length
+                ? run.Store!.ReadAsync(run.StoreOffset, buffer, cancellationToken)
+                : ReadRunsAsync(new(run), offset, buffer, cancellationToken);
+        }
+        catch (DiskException e)
+        {
+            // Callers that start several reads at once are told by the one that failed.
+            return ValueTask.FromException(e);
+        }
+    }
+
+    private async ValueTask ReadRunsAsync(ValueTask<BlockRun> resolving, long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
         while (true)
         {
-            var run = await _leaf.ResolveAsync(offset, buffer.Length, cancellationToken);
+            var run = await resolving;
             if (run.Kind == RunKind.Parent)
             {
                 (run, _) = await _parents.ResolveAsync(offset, run.Length, cancellationToken);
@@ -72,6 +95,7 @@ public sealed partial class DiskChain : BlockDevice
 
             offset += part.Length;
             buffer = buffer[part.Length..];
+            resolving = _leaf.ResolveAsync(offset, buffer.Length, cancellationToken);
         }
     }
 

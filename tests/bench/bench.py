@@ -1,5 +1,6 @@
 """The course of a benchmark: make the data, check that every server gives it out, measure in interleaved rounds, report."""
 
+import os
 import random
 import shutil
 import sys
@@ -65,6 +66,9 @@ class Bench:
                 self.note(self._missing[program])
         self.servers = [s for s in self.servers if s.program in self.programs]
         self.workloads = [w for w in self.workloads if w.program in self.programs]
+        if any(s.image == "device" for s in self.servers) and (os.geteuid() != 0 or not shutil.which("losetup")):
+            self.note("block devices are left out, as loop devices need root and losetup")
+            self.servers = [s for s in self.servers if s.image != "device"]
         # The check of what is served, and the making of the chain, need nbdcopy.
         if "nbdcopy" not in self.programs:
             raise Failure(self._missing["nbdcopy"])
@@ -85,6 +89,7 @@ class Bench:
     def _make_images(self):
         kinds = {s.image for s in self.servers}
         writes = any(w.writes for w in self.workloads)
+        is_device_written = any((s.image, w.writes and s.can(w)) == ("device", True) for s in self.servers for w in self.workloads)
         # Reading is always checked, so the files for it are always made.
         chains = [name for name in CHAINS if name in kinds]
         wanted = {(s.image, False) for s in self.servers} | {(s.image, True) for s in self.servers for w in self.workloads if w.writes and not w.fresh and s.can(w)}
@@ -93,11 +98,15 @@ class Bench:
         # While a conversion is measured its result lies there too.
         fresh = any(w.fresh for w in self.workloads)
         require_space(
-            self.folder, self.size, len(images) + (("raw", True) in wanted) + bool(self.conversions) + fresh,
+            self.folder, self.size, len(images) + (("raw", True) in wanted or is_device_written) + bool(self.conversions) + fresh,
             [(True, (name, True) in wanted) for name in chains])
         self.images.make_source()
-        if "raw" in kinds and writes:
+        if ("raw" in kinds and writes) or is_device_written:
             self.images.make_raw_copy()
+        if "device" in kinds:
+            self.images.make_device(writes=False)
+        if is_device_written:
+            self.images.make_device(writes=True)
         for kind, copy in images:
             self.images.make_image(kind, copy)
         for name in chains:
@@ -184,13 +193,14 @@ def say(text):
 
 def main():
     interrupts = Interrupts()
-    folder = processes = None
+    folder = processes = bench = None
     try:
         settings = options.parse()
         with interrupts.held():
             folder = tempfile.mkdtemp(prefix="bm-bench-")
             processes = Processes(interrupts, folder)
-        return Bench(settings, folder, processes).run()
+        bench = Bench(settings, folder, processes)
+        return bench.run()
     except (Failure, OSError) as e:
         say(f"tests/bench/run: {e}")
         return 1
@@ -201,5 +211,7 @@ def main():
         interrupts.ignore_from_now_on()
         if processes:
             processes.end_all()
+        if bench:
+            bench.images.close()
         if folder:
             shutil.rmtree(folder)

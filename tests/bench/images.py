@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import shutil
+import subprocess
 
 from processes import Failure
 from servers import QEMU_FORMATS, Server, serving
@@ -34,6 +35,7 @@ class Images:
         self._programs = programs
         self._say = say
         self._files = {}
+        self._loops = []
         self.source = os.path.join(folder, "data.raw")
         self.digest = None
 
@@ -63,6 +65,18 @@ class Images:
 
     def make_raw_copy(self):
         self._files["raw", True] = [self._copy(self.source, "writes.raw")]
+
+    def make_device(self, writes):
+        """A loop device over the raw file: a disk as fast as memory, so that the servers are compared and not a disk."""
+        [file] = self._files["raw", writes]
+        made = subprocess.run(["losetup", "--find", "--show", file], check=True, capture_output=True, text=True)
+        self._loops.append(made.stdout.strip())
+        self._files["device", writes] = [file, self._loops[-1]]
+
+    def close(self):
+        """Gives the loop devices back."""
+        while self._loops:
+            subprocess.run(["losetup", "--detach", self._loops.pop()], check=True)
 
     def make_image(self, kind, writes):
         """Made by blockmount convert; by qemu-img where blockmount is missing, for the sake of the other columns."""

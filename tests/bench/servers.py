@@ -19,7 +19,7 @@ NBD_MAGIC = b"NBDMAGIC"
 
 # Images that are made empty for one measurement.
 FRESH = ("vdi", "vhd", "vmdk")
-QEMU_FORMATS = {"raw": "raw", "vdi": "vdi", "vhd": "vpc", "vmdk": "vmdk", "stream": "vmdk"}
+QEMU_FORMATS = {"raw": "raw", "device": "raw", "vdi": "vdi", "vhd": "vpc", "vmdk": "vmdk", "stream": "vmdk"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Server:
     program: str
     image: str
     aio: str = ""
+    cache: str = ""
 
     def arguments(self, program, image, path, read_only):
         if self.program == "blockmount":
@@ -37,13 +38,17 @@ class Server:
             kind = QEMU_FORMATS[self.image]
             # -t: stay after the last client; -e 0: any number of clients.
             options = ["-t", "-e", "0", "-f", kind, f"--aio={self.aio}"] + (["-r"] if read_only else [])
+            options += [f"--cache={self.cache}"] if self.cache else []
             return [program, *options, "-k", path, image]
         return [program, "-f", "-U", path] + (["-r"] if read_only else []) + ["file", image]
 
     def can(self, workload):
-        """A stream is written once, when it is made; a chain and a raw file have nothing to allocate that all servers make alike."""
+        """A stream is written once, when it is made; a chain and a raw file have nothing to allocate that all servers make alike; what is
+        behind a loop device stays in the page cache."""
         if workload.fresh:
             return self.image in FRESH
+        if self.image == "device" and workload.cold:
+            return False
         return self.image not in ("stream", "chain32") or not workload.writes
 
 
@@ -66,6 +71,9 @@ SERVERS = [
     Server("qemu-stream-threads", "qemu-nbd, VMDK streamOptimized, threads", "qemu-nbd", "stream", "threads"),
     Server("qemu-stream-io_uring", "qemu-nbd, VMDK streamOptimized, io_uring", "qemu-nbd", "stream", "io_uring"),
     Server("nbdkit-raw", "nbdkit file, raw", "nbdkit", "raw"),
+    Server("blockmount-device", "blockmount, block device", "blockmount", "device"),
+    Server("qemu-device-io_uring", "qemu-nbd, block device past the page cache, io_uring", "qemu-nbd", "device", "io_uring", "none"),
+    Server("nbdkit-device", "nbdkit file, block device through the page cache", "nbdkit", "device"),
 ]
 
 

@@ -75,6 +75,14 @@ enum {
     BM_WAIT_EVENT = 2       /* not so, and the event is set */
 };
 
+/* bm_replace results */
+enum {
+    BM_REPLACE_DONE = 0,
+    BM_REPLACE_SYMLINK = 1,         /* the other one is a symbolic link */
+    BM_REPLACE_NO_FILE = 2,         /* it is no regular file */
+    BM_REPLACE_SEVERAL_NAMES = 3    /* the rest of its names would go on naming it */
+};
+
 /* bm_error_kind results: what a caller can act on */
 enum {
     BM_ERROR_OTHER = 0,
@@ -145,6 +153,7 @@ BM_EXPORT int64_t bm_seek(int32_t fd, int32_t kind, int64_t offset);
 BM_EXPORT int32_t bm_drop_cache(int32_t fd);
 BM_EXPORT int32_t bm_unlink(const char *path);
 BM_EXPORT int32_t bm_rename_new(const char *from, const char *to);
+BM_EXPORT int32_t bm_replace(const char *from, const char *to);
 BM_EXPORT int32_t bm_error_kind(int32_t error);
 BM_EXPORT int32_t bm_error_text(int32_t error, char *buffer, int32_t length);
 BM_EXPORT int32_t bm_io_uring_probe(void);

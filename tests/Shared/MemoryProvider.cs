@@ -9,6 +9,9 @@ internal sealed class MemoryProvider : IStoreProvider
 {
     private readonly ConcurrentDictionary<string, byte[]> _files = new(StringComparer.Ordinal);
 
+    /// <summary>How often another file came in the place of one: who had the old one open keeps that.</summary>
+    private readonly ConcurrentDictionary<string, int> _replaced = new(StringComparer.Ordinal);
+
     /// <summary>Those of the files that are block devices.</summary>
     public HashSet<string> Devices { get; } = [];
 
@@ -66,6 +69,21 @@ internal sealed class MemoryProvider : IStoreProvider
         return new(Wrap(new SavedStore(this, path, canWrite: true, [])));
     }
 
+    /// <summary>Told of every file that another one comes in the place of.</summary>
+    public Action<string, string> Replacing { get; set; } = static (_, _) => { };
+
+    public async ValueTask<ByteStore> ReplaceAsync(ByteStore made, string path)
+    {
+        var content = new byte[made.Length];
+        await made.ReadAsync(0, content);
+        Replacing(made.Name, path);
+        await made.DisposeAsync();
+        _files.TryRemove(made.Name, out _);
+        _files[path] = content;
+        _replaced[path] = _replaced.GetValueOrDefault(path) + 1;
+        return Wrap(new SavedStore(this, path, canWrite: true, content));
+    }
+
     public void Delete(string path) => _files.TryRemove(path, out _);
 
     /// <summary>Adds a disk and nodes for its partitions, which are windows of it: what is written to one is in the disk when it is closed.</summary>
@@ -116,11 +134,13 @@ internal sealed class MemoryProvider : IStoreProvider
 
     private sealed class SavedStore(MemoryProvider owner, string path, bool canWrite, byte[] content) : MemoryStore(path, canWrite, content)
     {
+        private readonly int _generation = owner._replaced.GetValueOrDefault(path);
+
         public override int LogicalSectorSize => owner.Facts.TryGetValue(Name, out var facts) ? facts.SectorSize : 1;
 
         public override ValueTask DisposeAsync()
         {
-            if (CanWrite)
+            if (CanWrite && _generation == owner._replaced.GetValueOrDefault(Name))
             {
                 var (path, start, length) = owner.Backing(Name);
                 if (length is null)

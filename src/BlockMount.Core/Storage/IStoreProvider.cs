@@ -50,6 +50,19 @@ public interface IStoreProvider
     /// <exception cref="DiskException"><see cref="ErrorKind.AlreadyExists"/>, <see cref="ErrorKind.AccessDenied"/>, <see cref="ErrorKind.NotFound"/>.</exception>
     ValueTask<ByteStore> CreateAsync(string path, CancellationToken cancellationToken = default);
 
+    /// <summary>
+    /// Gives a file that <see cref="CreateAsync"/> made, flushed, the name of another regular file, in whose place it comes: under
+    /// that name one of the two is found at any moment, after a power cut too, and the new one when this returns. It takes over the owner, group and permissions.
+    /// </summary>
+    /// <param name="made">The file, with all it is to hold durable. When this returns it is the result that is used and closed; on failure it stays the caller's.</param>
+    /// <param name="path">The other file. Whoever has that open keeps the old one.</param>
+    /// <exception cref="DiskException">
+    /// <see cref="ErrorKind.InvalidArgument"/> for a symbolic link, a file of several names or no regular file; <see cref="ErrorKind.AccessDenied"/>;
+    /// <see cref="ErrorKind.UnsupportedFeature"/> on a host that cannot do this.
+    /// </exception>
+    ValueTask<ByteStore> ReplaceAsync(ByteStore made, string path) =>
+        throw DiskErrors.Unsupported(path, "this host cannot put one file in the place of another.");
+
     /// <summary>Removes a file that <see cref="CreateAsync"/> made and that turned out useless.</summary>
     void Delete(string path);
 

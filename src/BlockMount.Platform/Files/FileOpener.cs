@@ -65,14 +65,7 @@ internal static unsafe class FileOpener
         try
         {
             var file = Finish(handle, path, StoreAccess.Write, StoreOpenOptions.None, isDirect: false);
-            var result = Shim.SyncDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
-
-            // Some file systems, such as vfat over FUSE, have no such operation.
-            if (result < 0 && HostErrors.KindOf(result) is not (HostErrorKind.Invalid or HostErrorKind.Unsupported))
-            {
-                throw HostErrors.OnPath(result, path, "created durably");
-            }
-
+            SyncName(path, "created durably");
             return file;
         }
         catch
@@ -83,6 +76,31 @@ internal static unsafe class FileOpener
         }
     }
 
+    /// <summary>Gives an open file the name of another regular file, in its place and durably.</summary>
+    /// <exception cref="DiskException">As <see cref="IStoreProvider.ReplaceAsync"/> lists.</exception>
+    public static HostFile Replace(HostFile made, string path)
+    {
+        var result = Shim.Replace(made.Name, path);
+        if (result < 0)
+        {
+            throw HostErrors.OnPath(result, path, "replaced by a new file");
+        }
+
+        if ((ReplaceOutcome)result != ReplaceOutcome.Done)
+        {
+            var why = (ReplaceOutcome)result switch
+            {
+                ReplaceOutcome.Symlink => "a symbolic link; name the file behind it",
+                ReplaceOutcome.SeveralNames => "a file of several names (hard links), the rest of which would go on naming the old one; copy it first",
+                _ => "no regular file",
+            };
+            throw new DiskException(ErrorKind.InvalidArgument, $"{path}: cannot be replaced by a new file, it is {why}.") { Path = path };
+        }
+
+        SyncName(path, "replaced durably");
+        return made.Renamed(path);
+    }
+
     /// <exception cref="DiskException">The name is empty or holds a zero character, at which the host would cut it.</exception>
     public static void CheckName(string path)
     {
@@ -90,6 +108,17 @@ internal static unsafe class FileOpener
         {
             throw new DiskException(ErrorKind.InvalidArgument, $"\"{path.Replace("\0", "\\0", StringComparison.Ordinal)}\" is no file name: it is empty or holds a zero character.")
             { Path = path };
+        }
+    }
+
+    private static void SyncName(string path, string what)
+    {
+        var result = Shim.SyncDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
+
+        // Some file systems, such as vfat over FUSE, have no such operation.
+        if (result < 0 && HostErrors.KindOf(result) is not (HostErrorKind.Invalid or HostErrorKind.Unsupported))
+        {
+            throw HostErrors.OnPath(result, path, what);
         }
     }
 

@@ -61,6 +61,16 @@ public sealed unsafe class FileStoreProvider : IStoreProvider
     }
 
     /// <inheritdoc/>
+    /// <remarks>The lock of the new file holds throughout. Access control lists and extended attributes are not taken over.</remarks>
+    public ValueTask<ByteStore> ReplaceAsync(ByteStore made, string path)
+    {
+        FileOpener.CheckName(path);
+        return made is FileStore { File: { } file }
+            ? new(Store(FileOpener.Replace(file, path), StoreAccess.Write))
+            : throw new ArgumentException("Not a file that was created here.", nameof(made));
+    }
+
+    /// <inheritdoc/>
     /// <exception cref="DiskException"><see cref="ErrorKind.AccessDenied"/> or <see cref="ErrorKind.Io"/>; a missing file is no error.</exception>
     public void Delete(string path)
     {

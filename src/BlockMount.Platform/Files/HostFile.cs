@@ -42,6 +42,9 @@ internal sealed unsafe class HostFile(DescriptorHandle handle, string name, File
     /// <summary>Finds the reason behind a failure where there may be another than the call's; never blocks.</summary>
     public Func<DiskException, DiskException> Explain { get; set; } = static failure => failure;
 
+    /// <summary>The same open file under the name that it has now; whoever closes one closes both.</summary>
+    public HostFile Renamed(string newName) => new(handle, newName, Facts, inMemory, IsDirect);
+
     /// <summary>Present size in bytes.</summary>
     public long Size()
     {

@@ -86,6 +86,10 @@ internal static unsafe partial class Shim
     [LibraryImport(Library, EntryPoint = "bm_rename_new", StringMarshalling = StringMarshalling.Utf8)]
     public static partial int RenameNew(string from, string to);
 
+    /// <summary>Puts a file in the place of another, whose owner, group and permissions it takes over; a <see cref="ReplaceOutcome"/>.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_replace", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int Replace(string from, string to);
+
     [LibraryImport(Library, EntryPoint = "bm_error_kind")]
     public static partial HostErrorKind ErrorKindOf(int error);
 

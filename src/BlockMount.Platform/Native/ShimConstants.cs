@@ -59,6 +59,14 @@ internal enum WaitOutcome
     Event = 2,
 }
 
+internal enum ReplaceOutcome
+{
+    Done = 0,
+    Symlink = 1,
+    NoFile = 2,
+    SeveralNames = 3,
+}
+
 internal enum HostErrorKind
 {
     Other = 0,

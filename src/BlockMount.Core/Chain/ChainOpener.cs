@@ -67,15 +67,23 @@ public sealed class ChainOpener(IStoreProvider provider)
     /// An image, near the chain's leaf, that was made from the leaf as it is now and would no longer fit after a write to it; null when
     /// there is none.
     /// </summary>
-    public async ValueTask<string?> FindChildAsync(DiskChain chain, CancellationToken cancellationToken = default)
+    public ValueTask<string?> FindChildAsync(DiskChain chain, CancellationToken cancellationToken = default) =>
+        FindChildAsync(chain.Layers[^1], cancellationToken);
+
+    /// <summary>The same for one image, of a chain or not.</summary>
+    public async ValueTask<string?> FindChildAsync(ImageLayer leaf, CancellationToken cancellationToken = default)
     {
-        var leaf = chain.Layers[^1];
         var path = Path.GetFullPath(leaf.Path);
         return leaf.Identity is { ContentId: null } && leaf.Identity.Uuid == Guid.Empty
             ? null
             : await new ImageSearch(provider).FindChildAsync(
                 path, leaf.Identity, SearchScope.Around(Path.GetDirectoryName(path) ?? "/", new ChainOpenOptions()), cancellationToken);
     }
+
+    /// <summary>Opens one image and none of its parents, so that its bytes are not those of a disk unless it is a base.</summary>
+    /// <exception cref="DiskException">It cannot be opened.</exception>
+    public ValueTask<ImageLayer> OpenImageAsync(string path, ChainOpenOptions options, CancellationToken cancellationToken = default) =>
+        OpenLeafAsync(path, options, cancellationToken);
 
     private static async ValueTask CloseAsync(IEnumerable<ImageLayer> layers)
     {

@@ -60,12 +60,38 @@ public abstract class ImageLayer : IAsyncDisposable
     /// <summary>What was noticed about the file before it became this layer.</summary>
     public IReadOnlyList<ImageDiagnostic> OpeningFindings { get; internal set; } = [];
 
+    /// <summary>What <see cref="SetMetadataAsync"/> can change in this image; the parent's fields only where it has a parent.</summary>
+    public virtual MetadataFields SettableFields => MetadataFields.None;
+
     /// <summary>Facts known so far; <see cref="ExamineAsync"/> makes them complete.</summary>
     public abstract ImageDescription Describe();
 
     /// <summary>Reads what an image that loads its tables as needed has not read yet, so that its description is complete.</summary>
     /// <exception cref="DiskException">The host failed; what is wrong with the image itself becomes a diagnostic.</exception>
     public virtual ValueTask ExamineAsync(CancellationToken cancellationToken) => ValueTask.CompletedTask;
+
+    /// <summary>Whether <see cref="SetMetadataAsync"/> would carry out the change. Changes nothing.</summary>
+    /// <exception cref="DiskException">As <see cref="SetMetadataAsync"/>.</exception>
+    public async ValueTask CheckMetadataAsync(ImageMetadata change, CancellationToken cancellationToken) =>
+        await PlanCheckedAsync(change, cancellationToken);
+
+    /// <summary>
+    /// Changes what the image records about itself, durably: after a power cut each field is the old or the new one. Disk content and the fields
+    /// that are not named stay, so that children, which know the image by its UUIDs, are the caller's concern. Nobody else may use
+    /// the image meanwhile.
+    /// </summary>
+    /// <exception cref="DiskException">
+    /// <see cref="ErrorKind.InvalidArgument"/> for what this image cannot hold, and <see cref="ErrorKind.ReadOnly"/>: nothing has changed then.
+    /// Others when the host failed; a next opening shows what became durable.
+    /// </exception>
+    public async ValueTask SetMetadataAsync(ImageMetadata change, CancellationToken cancellationToken)
+    {
+        var write = await PlanCheckedAsync(change, cancellationToken);
+
+        // A change that has begun is ended.
+        cancellationToken.ThrowIfCancellationRequested();
+        await write();
+    }
 
     /// <summary>Says where the run that starts at <paramref name="offset"/> is; at most <paramref name="length"/> bytes of it.</summary>
     public abstract ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken);
@@ -115,4 +141,19 @@ public abstract class ImageLayer : IAsyncDisposable
     public abstract ValueTask FlushAsync(CancellationToken cancellationToken);
 
     public abstract ValueTask DisposeAsync();
+
+    /// <summary>Checks a change of <see cref="SettableFields"/> against what the format allows, and returns what makes it. Changes nothing itself.</summary>
+    protected virtual ValueTask<Func<ValueTask>> PlanMetadataAsync(ImageMetadata change, CancellationToken cancellationToken) =>
+        throw new InvalidOperationException("No field of this image can be changed.");
+
+    private ValueTask<Func<ValueTask>> PlanCheckedAsync(ImageMetadata change, CancellationToken cancellationToken)
+    {
+        if (!CanWrite)
+        {
+            throw DiskErrors.ReadOnly(Path, "change of its metadata");
+        }
+
+        MetadataRules.Check(this, change);
+        return change.Fields == MetadataFields.None ? new(static () => ValueTask.CompletedTask) : PlanMetadataAsync(change, cancellationToken);
+    }
 }

@@ -9,7 +9,7 @@ namespace BlockMount.Core.Formats.Vdi;
 internal sealed class VdiLayer : ImageLayer
 {
     private readonly ByteStore _store;
-    private readonly VdiHeader _header;
+    private VdiHeader _header;
     private readonly VdiTable _table;
     private readonly int _blockShift;
     private readonly SemaphoreSlim _growth = new(1);
@@ -34,6 +34,8 @@ internal sealed class VdiLayer : ImageLayer
     public override bool KeepsAllocation => _header.IsFixed;
 
     public override bool IsRotational => _store.IsRotational;
+
+    public override MetadataFields SettableFields => VdiMetadata.FieldsOf(_header);
 
     public override ImageDescription Describe() => new()
     {
@@ -146,6 +148,26 @@ internal sealed class VdiLayer : ImageLayer
     {
         await _store.DisposeAsync();
         _growth.Dispose();
+    }
+
+    protected override async ValueTask<Func<ValueTask>> PlanMetadataAsync(ImageMetadata change, CancellationToken cancellationToken)
+    {
+        // The sector as it is now: it also holds what this session has written.
+        var old = new byte[HeaderSectorSize];
+        await _store.ReadAsync(0, old, cancellationToken);
+        var sector = VdiMetadata.Change(_store.Name, _header, old, change);
+        var header = VdiHeader.Parse(_store.Name, sector, _store.Length);
+        return async () =>
+        {
+            if (!sector.AsSpan().SequenceEqual(old))
+            {
+                await _store.WriteAsync(0, sector, CancellationToken.None);
+                await _store.FlushAsync(CancellationToken.None);
+            }
+
+            _header = header;
+            _modification = header.UuidModify;
+        };
     }
 
     /// <summary>Makes the slot part of the file and all of it, extra data included, read as zero.</summary>

@@ -56,10 +56,23 @@ internal sealed record VhdFooter
         UniqueId == other.UniqueId && DiskType == other.DiskType && CurrentSize == other.CurrentSize && DataOffset == other.DataOffset
         && Version == other.Version && Features == other.Features;
 
-    public VhdFooter WithTimeStamp(uint stamp)
+    public VhdFooter WithTimeStamp(uint stamp) => With(stamp, null, null);
+
+    /// <param name="stamp">Time stamp.</param>
+    /// <param name="uuid">UUID; null leaves it.</param>
+    /// <param name="geometry">Geometry whose parts fit their fields; null leaves it.</param>
+    public VhdFooter With(uint stamp, Guid? uuid, DiskGeometry? geometry)
     {
         var bytes = (byte[])Bytes.Clone();
         BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(OffTimeStamp), stamp);
+        uuid?.TryWriteBytes(bytes.AsSpan(OffUniqueId));
+        if (geometry is { } g)
+        {
+            BinaryPrimitives.WriteUInt16BigEndian(bytes.AsSpan(OffCylinders), checked((ushort)g.Cylinders));
+            bytes[OffHeads] = checked((byte)g.Heads);
+            bytes[OffSectorsPerTrack] = checked((byte)g.Sectors);
+        }
+
         VhdChecksum.Put(bytes, OffChecksum);
         return new VhdFooter { Bytes = bytes };
     }

@@ -8,8 +8,8 @@ namespace BlockMount.Core.Formats.Vhd;
 internal sealed class VhdLayer : ImageLayer
 {
     private readonly ByteStore _store;
-    private readonly VhdStructure _structure;
-    private readonly VhdSparseHeader _header;
+    private VhdStructure _structure;
+    private VhdSparseHeader _header;
     private readonly VhdTable _table;
     private readonly VhdBitmaps _bitmaps;
     private readonly IReadOnlyList<string> _parentPaths;
@@ -45,6 +45,8 @@ internal sealed class VhdLayer : ImageLayer
 
     public override bool IsRotational => _store.IsRotational;
 
+    public override MetadataFields SettableFields => VhdMetadata.FieldsOf(_structure);
+
     public override ImageDescription Describe() => VhdDescription.Of(_store, _structure) with
     {
         BlockSize = _header.BlockSize,
@@ -78,7 +80,7 @@ internal sealed class VhdLayer : ImageLayer
     public override async ValueTask BeginWritingAsync(CancellationToken cancellationToken)
     {
         var stamp = VhdTime.After(_timeStamp);
-        var footer = _structure.Footer.WithTimeStamp(stamp);
+        var footer = _footer.WithTimeStamp(stamp);
 
         // Each is one sector: whichever of the two reaches the disk, the image opens.
         await _store.WriteAsync(0, footer.Bytes, cancellationToken);
@@ -160,6 +162,38 @@ internal sealed class VhdLayer : ImageLayer
     {
         await _store.DisposeAsync();
         _growth.Dispose();
+    }
+
+    protected override async ValueTask<Func<ValueTask>> PlanMetadataAsync(ImageMetadata change, CancellationToken cancellationToken)
+    {
+        VhdMetadata.Check(_store.Name, change);
+        var bytes = new byte[DynamicHeaderSize];
+        await _store.ReadAsync(_header.Position, bytes, cancellationToken);
+        if (change.ParentUuid is { } parent)
+        {
+            VhdMetadata.PutParent(bytes, parent);
+        }
+
+        var header = VhdSparseHeader.Parse(_store.Name, bytes, _header.Position, _footer, _structure.FileLength);
+        var footer = _footer.With(_timeStamp, change.Uuid, change.Pchs);
+        return async () =>
+        {
+            if (header.ParentUniqueId != _header.ParentUniqueId)
+            {
+                // Checksum and UUID lie in the first sector, so that no power cut parts them.
+                await _store.WriteAsync(header.Position, bytes.AsMemory(0, SectorSize), CancellationToken.None);
+                await _store.FlushAsync(CancellationToken.None);
+            }
+
+            if (!footer.Bytes.AsSpan().SequenceEqual(_footer.Bytes))
+            {
+                await VhdMetadata.WriteFootersAsync(_store, _footer, footer, _footerPosition);
+            }
+
+            _structure = _structure with { Footer = footer, Sparse = header };
+            _header = header;
+            _footer = footer;
+        };
     }
 
     private static long RoundUp(long bytes) => (bytes + SectorSize - 1) / SectorSize * SectorSize;

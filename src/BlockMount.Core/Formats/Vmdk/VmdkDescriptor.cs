@@ -7,7 +7,11 @@ using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 namespace BlockMount.Core.Formats.Vmdk;
 
 /// <summary>A value of the descriptor and where its bytes lie in the text, so that it can be changed in place.</summary>
-internal readonly record struct VmdkValue(string Text, int Offset);
+/// <param name="Text">The value without quotes.</param>
+/// <param name="Offset">Byte where it starts.</param>
+/// <param name="FieldOffset">Byte where it starts with its quotes, if any.</param>
+/// <param name="FieldLength">Bytes with the quotes.</param>
+internal readonly record struct VmdkValue(string Text, int Offset, int FieldOffset, int FieldLength);
 
 /// <summary>
 /// A validated descriptor: the text that names a VMDK's extents and its identity. Keys that this program does not know are passed over
@@ -124,13 +128,14 @@ internal sealed class VmdkDescriptor
         var raw = content[(equals + 1)..];
         var value = raw.Trim();
         var offset = at + start + equals + 1 + (raw.Length - raw.TrimStart().Length);
+        var (fieldOffset, fieldLength) = (offset, value.Length);
         if (value.StartsWith('"'))
         {
             var close = value.LastIndexOf('"');
             (value, offset) = (close > 0 ? value[1..close] : value[1..], offset + 1);
         }
 
-        if (!_values.TryAdd(key, new VmdkValue(Decoded(value), offset)))
+        if (!_values.TryAdd(key, new VmdkValue(Decoded(value), offset, fieldOffset, fieldLength)))
         {
             throw DiskErrors.Corrupt(_name, $"the VMDK descriptor has the key {key} twice.");
         }

@@ -1,3 +1,4 @@
+using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
@@ -6,18 +7,20 @@ namespace BlockMount.Core.Formats.Vmdk;
 /// <summary>An open VMDK. Durability order: VMDK.md, "Writing".</summary>
 internal sealed class VmdkLayer : ImageLayer
 {
-    private readonly ByteStore _store;
-    private readonly VmdkSource _source;
+    private readonly IStoreProvider _provider;
     private readonly VmdkExtent[] _extents;
     private readonly ByteStore[] _files;
     private readonly VmdkWriter? _writer;
     private readonly IReadOnlyList<ImageDiagnostic> _findings;
+    private ByteStore _store;
+    private VmdkSource _source;
     private IReadOnlyList<ImageDiagnostic> _diagnostics;
 
     public VmdkLayer(
-        ByteStore store, VmdkSource source, IReadOnlyList<VmdkExtent> extents, IEnumerable<ByteStore> files, IReadOnlyList<VmdkRepair> repairs, IReadOnlyList<ImageDiagnostic> findings)
+        ByteStore store, VmdkSource source, IReadOnlyList<VmdkExtent> extents, IEnumerable<ByteStore> files, IReadOnlyList<VmdkRepair> repairs, IReadOnlyList<ImageDiagnostic> findings, IStoreProvider provider)
         : base(store.Name, extents[^1].End, UnitOf(extents), store.CanWrite)
     {
+        _provider = provider;
         _store = store;
         _source = source;
         _extents = [.. extents];
@@ -44,6 +47,8 @@ internal sealed class VmdkLayer : ImageLayer
 
     public override DroppedWrites DroppedWrites =>
         _extents.OfType<VmdkSinkExtent>().Aggregate(default(DroppedWrites), static (sum, e) => sum + e.Sink.Dropped);
+
+    public override MetadataFields SettableFields => VmdkMetadata.FieldsOf(_source.Descriptor);
 
     public override ImageDescription Describe()
     {
@@ -142,6 +147,33 @@ internal sealed class VmdkLayer : ImageLayer
         }
 
         await _store.DisposeAsync();
+    }
+
+    protected override async ValueTask<Func<ValueTask>> PlanMetadataAsync(ImageMetadata change, CancellationToken cancellationToken)
+    {
+        Writer.RequireWhole();
+        var rewrite = await VmdkRewrite.PlanAsync(_store, change, cancellationToken);
+        return async () =>
+        {
+            ByteStore store;
+            try
+            {
+                store = await rewrite.WriteAsync(_provider);
+            }
+            catch (DiskException e)
+            {
+                Writer.Latch(e);
+                throw;
+            }
+
+            var old = _store;
+            (_store, _source) = (store, rewrite.Source);
+            Writer.Use(store, rewrite.Source);
+            if (!ReferenceEquals(old, store))
+            {
+                await old.DisposeAsync();
+            }
+        };
     }
 
     private VmdkWriter Writer => _writer ?? throw new InvalidOperationException("The image was opened for reading.");

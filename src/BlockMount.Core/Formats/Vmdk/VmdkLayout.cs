@@ -86,10 +86,17 @@ internal sealed record VmdkLayout
     /// <exception cref="DiskException">The comment or a name cannot stand in a descriptor.</exception>
     public static void RequireTexts(string path, ImageCreateOptions options)
     {
-        Require(path, options.Comment.Length <= 1000, $"the comment has {options.Comment.Length} characters; a VMDK holds 1000.");
+        RequireComment(path, options.Comment);
         Require(path, !System.IO.Path.GetFileName(path).Any(IsUnfit) && !(options.Parent?.NameHint ?? string.Empty).Any(IsUnfit),
             "a VMDK descriptor cannot hold a file name with a quote or control character.");
-        Require(path, !VmdkText.Encode(options.Comment).Any(char.IsControl), "the comment has a control character, which a VMDK descriptor cannot hold.");
+    }
+
+    /// <exception cref="DiskException">The comment cannot stand in a descriptor.</exception>
+    public static void RequireComment(string path, string comment)
+    {
+        Require(path, comment.Length <= 1000, $"the comment has {comment.Length} characters; a VMDK holds 1000.");
+        Require(path, !VmdkText.Encode(comment).Any(char.IsControl), "the comment has a control character, which a VMDK descriptor cannot hold; allowed are others and line ends.");
+        _ = MetadataRules.CommentBytes(path, comment, int.MaxValue);
     }
 
     public static void Require(string path, bool holds, string sentence)

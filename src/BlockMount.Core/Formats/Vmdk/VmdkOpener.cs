@@ -47,7 +47,7 @@ internal static class VmdkOpener
                 extents = extents.ConvertAll(e => e is VmdkZeroExtent { Line.Access: VmdkAccess.ReadWrite } ? new VmdkSinkExtent(store.Name, e.Line, e.Start) : e);
             }
 
-            return new VmdkLayer(store, source, extents, files.Stores, repairs, findings);
+            return new VmdkLayer(store, source, extents, files.Stores, repairs, findings, context.Provider);
         }
         catch
         {

@@ -11,11 +11,12 @@ namespace BlockMount.Core.Formats.Vmdk;
 /// <summary>The changing half of an open VMDK: identity, new grains, and the order in which they become durable (VMDK.md, "Writing").</summary>
 internal sealed class VmdkWriter
 {
-    private readonly ByteStore _store;
-    private readonly VmdkSource _source;
     private readonly IReadOnlyList<VmdkRepair> _repairs;
     private readonly ByteStore[] _stores;
     private readonly Dictionary<VmdkSparseExtent, VmdkSpace> _space;
+    private ByteStore _store;
+    private VmdkSource _source;
+    private DiskException? _lost;
     private bool _began;
     private bool _failed;
 
@@ -32,9 +33,30 @@ internal sealed class VmdkWriter
 
     public ImageIdentity Identity { get; private set; }
 
+    /// <summary>Where the descriptor is and what it says, after a change of it.</summary>
+    public void Use(ByteStore store, VmdkSource source)
+    {
+        _store = store;
+        _source = source;
+        Identity = source.Descriptor.Identity;
+    }
+
+    /// <summary>Refuses what is written to the descriptor from now on: a change of it failed, and which text counts is not known.</summary>
+    public void Latch(DiskException failure) => _lost = failure;
+
+    /// <exception cref="DiskException"><see cref="ErrorKind.PreviousFailure"/> after <see cref="Latch"/>.</exception>
+    public void RequireWhole()
+    {
+        if (_lost is not null)
+        {
+            throw DiskErrors.PreviousFailure(_store.Name, _lost);
+        }
+    }
+
     /// <summary>Makes the new content number and modification UUID durable, marks the extents as being written to, and ends repairs.</summary>
     public async ValueTask BeginAsync(CancellationToken cancellationToken)
     {
+        RequireWhole();
         _began = true;
         _failed = true;
         var identity = Identity;

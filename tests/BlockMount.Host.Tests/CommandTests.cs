@@ -30,6 +30,7 @@ public sealed class CommandTests : IDisposable
     [InlineData("info")]
     [InlineData("map")]
     [InlineData("partitions")]
+    [InlineData("set")]
     [InlineData("convert")]
     [InlineData("serve")]
     [InlineData("mount")]

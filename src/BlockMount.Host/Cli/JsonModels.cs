@@ -119,6 +119,13 @@ internal sealed record MapEntry(long Start, long Length, int Depth, bool Zero, b
 
 internal sealed record CreateDocument(string Path, string Format, long Capacity, Guid? Uuid, Guid? ParentUuid);
 
+/// <summary>What <c>set</c> changed; what an image does not have is left out.</summary>
+/// <param name="Child">An image near it that was made from it and does not fit any more.</param>
+internal sealed record SetDocument(string Path, string Format, bool DryRun, MetadataFacts Before, MetadataFacts After, string? Child);
+
+internal sealed record MetadataFacts(
+    Guid? Uuid, Guid? ModificationUuid, Guid? ParentUuid, Guid? ParentModificationUuid, string Comment, GeometryFacts? Pchs, GeometryFacts? Lchs);
+
 internal sealed record ConvertDocument(string Source, string Destination, string Format, long Capacity, long FileSize);
 
 internal sealed record ExportFacts(
@@ -161,6 +168,7 @@ internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Pu
 [JsonSerializable(typeof(CheckDocument))]
 [JsonSerializable(typeof(IReadOnlyList<MapEntry>))]
 [JsonSerializable(typeof(CreateDocument))]
+[JsonSerializable(typeof(SetDocument))]
 [JsonSerializable(typeof(ConvertDocument))]
 [JsonSerializable(typeof(HostStatus))]
 [JsonSerializable(typeof(IReadOnlyList<HostStatus>))]

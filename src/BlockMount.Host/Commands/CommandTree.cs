@@ -19,6 +19,7 @@ internal static class CommandTree
             MapCommand.Create(opener),
             PartitionsCommand.Create(opener),
             CheckCommand.Create(opener),
+            SetCommand.Create(opener),
             ConvertCommand.Create(opener, creator, provider),
             ServeCommand.Create(opener),
             MountCommand.Create(opener),

@@ -68,6 +68,14 @@ internal sealed class ImageOpener(IStoreProvider provider)
                 $"{path}: partition {number} is {partition.Length} bytes at byte {partition.Start}, but the host's {node.Path} is {node.Length} bytes at {node.Start}; make it read the table again (partprobe).") { Path = path };
     }
 
+    /// <summary>One image, and none of its parents.</summary>
+    /// <exception cref="DiskException">It cannot be opened.</exception>
+    public async Task<ImageLayer> OpenImageAsync(string image, ImageRequest request, CancellationToken cancellationToken) =>
+        await _chains.OpenImageAsync(await _machines.ResolveAsync(image, request.Chain, cancellationToken), request.Chain, cancellationToken);
+
+    /// <summary>An image near this one that was made from it as it is now; null when there is none.</summary>
+    public ValueTask<string?> FindChildAsync(ImageLayer layer, CancellationToken cancellationToken) => _chains.FindChildAsync(layer, cancellationToken);
+
     /// <summary>As much of the chain as holds, for showing.</summary>
     public async Task<ChainInspection> InspectAsync(string image, ImageRequest request, CancellationToken cancellationToken)
     {

@@ -86,7 +86,7 @@ internal static class SetCommand
         if (child is not null)
         {
             await Console.Error.WriteLineAsync(
-                $"blockmount: warning: {child} was made from {layer.Path} and {(isDryRun ? "would" : "will")} not find it under its new UUID; change the child's --parent-uuid or --parent-modification-uuid as well.");
+                $"blockmount: warning: {child} was made from {layer.Path} and {(isDryRun ? "would" : "will")} not fit it any more; change the child's --parent-uuid or --parent-modification-uuid as well.");
         }
 
         return child;

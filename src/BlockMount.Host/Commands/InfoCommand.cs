@@ -102,9 +102,11 @@ internal static class InfoCommand
         };
     }
 
-    private static Guid? OrNull(Guid? value) => value == Guid.Empty ? null : value;
+    /// <summary>A UUID of zeros is none.</summary>
+    public static Guid? OrNull(Guid? value) => value == Guid.Empty ? null : value;
 
     private static string? Hex(uint? number) => number?.ToString("x8", CultureInfo.InvariantCulture);
 
-    private static GeometryFacts? Geometry(DiskGeometry? g) => g is { Cylinders: > 0 } set ? new GeometryFacts(set.Cylinders, set.Heads, set.Sectors) : null;
+    /// <summary>Null for one that is not said.</summary>
+    public static GeometryFacts? Geometry(DiskGeometry? g) => g is { Cylinders: > 0 } set ? new GeometryFacts(set.Cylinders, set.Heads, set.Sectors) : null;
 }

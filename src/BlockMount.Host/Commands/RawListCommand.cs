@@ -64,7 +64,7 @@ internal static class RawListCommand
             Serial = facts.Serial,
             ReadOnly = facts.IsReadOnly,
             Removable = facts.IsRemovable,
-            PartitionScheme = table is null or { Scheme: PartitionScheme.None } ? null : table.Scheme.ToString().ToLowerInvariant(),
+            PartitionScheme = table is null ? null : PartitionsCommand.SchemeOf(table),
             DiskId = table?.DiskId,
             Filesystem = table?.Content?.Name,
             Unreadable = unreadable,

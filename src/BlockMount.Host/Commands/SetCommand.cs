@@ -117,11 +117,7 @@ internal static class SetCommand
     };
 
     private static MetadataFacts Facts(ImageDescription d) => new(
-        OrNull(d.Identity.Uuid), OrNull(d.Identity.ModificationUuid), OrNull(d.Parent?.Uuid), OrNull(d.Parent?.ModificationUuid), d.Comment, Geometry(d.Pchs), Geometry(d.Lchs));
-
-    private static Guid? OrNull(Guid? value) => value == Guid.Empty ? null : value;
-
-    private static GeometryFacts? Geometry(DiskGeometry? g) => g is { Cylinders: > 0 } set ? new GeometryFacts(set.Cylinders, set.Heads, set.Sectors) : null;
+        InfoCommand.OrNull(d.Identity.Uuid), InfoCommand.OrNull(d.Identity.ModificationUuid), InfoCommand.OrNull(d.Parent?.Uuid), InfoCommand.OrNull(d.Parent?.ModificationUuid), d.Comment, InfoCommand.Geometry(d.Pchs), InfoCommand.Geometry(d.Lchs));
 
     private static void Report(bool json, SetDocument document)
     {

@@ -22,7 +22,7 @@ public sealed partial class DiskChain
             ThrowIfLatched();
             if (!_writing)
             {
-                await LatchingAsync(_leaf.BeginWritingAsync(CancellationToken.None));
+                await LatchingAsync(_leaf.BeginWritingAsync(_contentChanges, CancellationToken.None));
                 _writing = true;
             }
         }

@@ -18,6 +18,7 @@ public sealed partial class DiskChain : BlockDevice
     private readonly SemaphoreSlim[] _gates = new SemaphoreSlim[GateCount];
     private readonly SemaphoreSlim _flushGate = new(1);
     private readonly SemaphoreSlim _beginGate = new(1);
+    private readonly bool _contentChanges;
     private volatile bool _writing;
     private volatile bool _dirty;
     private volatile Exception? _failure;
@@ -25,10 +26,12 @@ public sealed partial class DiskChain : BlockDevice
     private long _flushDone;
 
     /// <param name="layers">Base first, leaf last; 1 to 250, already checked to belong together. The chain owns them.</param>
-    public DiskChain(IReadOnlyList<ImageLayer> layers)
+    /// <param name="contentChanges">Whether writes change the disk; no for whoever only moves content inside a chain, and answers for that.</param>
+    public DiskChain(IReadOnlyList<ImageLayer> layers, bool contentChanges = true)
         : base(layers[^1].Path, layers[^1].Capacity, !layers[^1].CanWrite)
     {
         Layers = layers;
+        _contentChanges = contentChanges;
         LogicalSectorSize = layers.Max(static l => l.LogicalSectorSize);
         _leaf = layers[^1];
         _parents = new ParentMap(layers.Take(layers.Count - 1).ToArray(), _leaf.Capacity);

@@ -55,6 +55,8 @@ public static class LayerCopy
     {
         public override ImageIdentity Identity => inner.Identity;
 
+        public override IReadOnlyList<string> Files => inner.Files;
+
         public override ParentLink? Parent => inner.Parent;
 
         public override ImageDescription Describe() => inner.Describe();
@@ -62,7 +64,7 @@ public static class LayerCopy
         public override ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken) =>
             inner.ResolveAsync(offset, length, cancellationToken);
 
-        public override ValueTask BeginWritingAsync(CancellationToken cancellationToken) => throw NeverWritten();
+        public override ValueTask BeginWritingAsync(bool contentChanges, CancellationToken cancellationToken) => throw NeverWritten();
 
         public override ValueTask<Reservation> ReserveAsync(long offset, CancellationToken cancellationToken) => throw NeverWritten();
 

@@ -31,6 +31,9 @@ public abstract class ImageLayer : IAsyncDisposable
 
     public bool CanWrite { get; }
 
+    /// <summary>Full names of the files that the image consists of, the one that <see cref="Path"/> names first. Block devices are not among them.</summary>
+    public virtual IReadOnlyList<string> Files => [Path];
+
     public abstract ImageIdentity Identity { get; }
 
     /// <summary>Null for a base image.</summary>
@@ -93,6 +96,32 @@ public abstract class ImageLayer : IAsyncDisposable
         await write();
     }
 
+    /// <summary>Whether <see cref="RelinkAsync"/> would carry out the change. Changes nothing.</summary>
+    /// <exception cref="DiskException">As <see cref="RelinkAsync"/>.</exception>
+    public async ValueTask CheckRelinkAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken) =>
+        await PlanRelinkCheckedAsync(parent, parentPath, cancellationToken);
+
+    /// <summary>
+    /// Records another parent, or none, durably: after a power cut the whole old link or the whole new one is found. What the image itself holds and
+    /// its identity stay, so that the caller answers for the disk being the same. Nobody writes to the image meanwhile.
+    /// </summary>
+    /// <param name="parent">
+    /// The link, as <see cref="ImageIdentity.ToLink"/> of the parent makes it; null for none. One without any mark of the parent's state (modification
+    /// UUID, content number, time) holds for that parent in every state.
+    /// </param>
+    /// <param name="parentPath">Full path of the parent, for formats that record its name; null leaves the name out.</param>
+    /// <param name="cancellationToken">Stops before the change begins.</param>
+    /// <exception cref="DiskException">
+    /// <see cref="ErrorKind.InvalidArgument"/> for a link that this image cannot hold, and <see cref="ErrorKind.ReadOnly"/>: nothing has changed then.
+    /// Others when the host failed.
+    /// </exception>
+    public async ValueTask RelinkAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken)
+    {
+        var write = await PlanRelinkCheckedAsync(parent, parentPath, cancellationToken);
+        cancellationToken.ThrowIfCancellationRequested();
+        await write();
+    }
+
     /// <summary>Says where the run that starts at <paramref name="offset"/> is; at most <paramref name="length"/> bytes of it.</summary>
     public abstract ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken);
 
@@ -105,11 +134,13 @@ public abstract class ImageLayer : IAsyncDisposable
     {
     }
 
-    /// <summary>
-    /// Called once per opening before the first change: records durably that the content is about to differ (the modification
-    /// UUID), so that children made from the old content can tell (rules D6 and D8).
-    /// </summary>
-    public abstract ValueTask BeginWritingAsync(CancellationToken cancellationToken);
+    /// <summary>Called before the first change of an opening: durably makes the marks that the format has for an image that is being written to.</summary>
+    /// <param name="contentChanges">
+    /// Whether the disk that the image shows is about to differ. Then that too is recorded (the modification UUID), so that children made from the
+    /// old content can tell (rules D6 and D8). An opening that began without may go on with it, once.
+    /// </param>
+    /// <param name="cancellationToken">Stops between writes.</param>
+    public abstract ValueTask BeginWritingAsync(bool contentChanges, CancellationToken cancellationToken);
 
     /// <summary>
     /// Sets file space aside for the unit holding <paramref name="offset"/>, which must not be <see cref="RunKind.Data"/>. Where the unit
@@ -145,6 +176,13 @@ public abstract class ImageLayer : IAsyncDisposable
     /// <summary>Checks a change of <see cref="SettableFields"/> against what the format allows, and returns what makes it. Changes nothing itself.</summary>
     protected virtual ValueTask<Func<ValueTask>> PlanMetadataAsync(ImageMetadata change, CancellationToken cancellationToken) =>
         throw new InvalidOperationException("No field of this image can be changed.");
+
+    /// <summary>Checks another link against what the format allows, and returns what records it. Changes nothing itself.</summary>
+    protected virtual ValueTask<Func<ValueTask>> PlanRelinkAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken) =>
+        throw MetadataRules.Refused(Path, "this kind of image has no place for a parent.");
+
+    private ValueTask<Func<ValueTask>> PlanRelinkCheckedAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken) =>
+        CanWrite ? PlanRelinkAsync(parent, parentPath, cancellationToken) : throw DiskErrors.ReadOnly(Path, "change of its parent");
 
     private ValueTask<Func<ValueTask>> PlanCheckedAsync(ImageMetadata change, CancellationToken cancellationToken)
     {

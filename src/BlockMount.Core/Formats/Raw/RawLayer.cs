@@ -18,5 +18,5 @@ internal sealed class RawLayer(ByteStore store) : FlatLayer(store, store.Length)
     };
 
     /// <summary>A raw file has no place to record a change.</summary>
-    public override ValueTask BeginWritingAsync(CancellationToken cancellationToken) => ValueTask.CompletedTask;
+    public override ValueTask BeginWritingAsync(bool contentChanges, CancellationToken cancellationToken) => ValueTask.CompletedTask;
 }

@@ -84,8 +84,13 @@ internal sealed class VdiLayer : ImageLayer
         });
     }
 
-    public override async ValueTask BeginWritingAsync(CancellationToken cancellationToken)
+    public override async ValueTask BeginWritingAsync(bool contentChanges, CancellationToken cancellationToken)
     {
+        if (!contentChanges)
+        {
+            return;
+        }
+
         var modification = Guid.NewGuid();
         await _store.WriteAsync(_header.UuidModifyField, modification.ToByteArray(), cancellationToken);
         await _store.FlushAsync(cancellationToken);

@@ -21,9 +21,9 @@ internal sealed class VhdFixedLayer(ByteStore store, VhdStructure structure) : F
     /// The first write of an opening sets a later time stamp. There is no second copy, so only a footer that is one whole sector, which a
     /// power cut cannot tear, is written to.
     /// </summary>
-    public override async ValueTask BeginWritingAsync(CancellationToken cancellationToken)
+    public override async ValueTask BeginWritingAsync(bool contentChanges, CancellationToken cancellationToken)
     {
-        if (!IsFooterOneSector)
+        if (!contentChanges || !IsFooterOneSector)
         {
             return;
         }

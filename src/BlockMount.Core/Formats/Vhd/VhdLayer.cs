@@ -76,10 +76,10 @@ internal sealed class VhdLayer : ImageLayer
             : ResolveInBlockAsync(index, place, inBlock, run, cancellationToken);
     }
 
-    /// <summary>The first write of an opening sets a later time stamp, in the copy and in the footer.</summary>
-    public override async ValueTask BeginWritingAsync(CancellationToken cancellationToken)
+    /// <summary>The first write of an opening puts back a lost footer, and sets a later time stamp, in the copy and in the footer, when content changes.</summary>
+    public override async ValueTask BeginWritingAsync(bool contentChanges, CancellationToken cancellationToken)
     {
-        var stamp = VhdTime.After(_timeStamp);
+        var stamp = contentChanges ? VhdTime.After(_timeStamp) : _timeStamp;
         var footer = _footer.WithTimeStamp(stamp);
 
         // Each is one sector: whichever of the two reaches the disk, the image opens.

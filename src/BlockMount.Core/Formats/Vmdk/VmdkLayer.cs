@@ -30,6 +30,8 @@ internal sealed class VmdkLayer : ImageLayer
         _diagnostics = [.. findings, .. VmdkDiagnostics.Find(_extents)];
     }
 
+    public override IReadOnlyList<string> Files => [Path, .. _files.Where(static f => f.LogicalSectorSize == 1).Select(static f => f.Name)];
+
     public override ImageIdentity Identity => _writer?.Identity ?? _source.Descriptor.Identity;
 
     public override ParentLink? Parent => _source.Descriptor.Parent;
@@ -103,7 +105,7 @@ internal sealed class VmdkLayer : ImageLayer
         }
     }
 
-    public override ValueTask BeginWritingAsync(CancellationToken cancellationToken) => Writer.BeginAsync(cancellationToken);
+    public override ValueTask BeginWritingAsync(bool contentChanges, CancellationToken cancellationToken) => Writer.BeginAsync(contentChanges, cancellationToken);
 
     public override ValueTask<Reservation> ReserveAsync(long offset, CancellationToken cancellationToken) =>
         Writer.ReserveAsync(ExtentAt(offset), offset, cancellationToken);

@@ -53,12 +53,32 @@ internal sealed class VmdkWriter
         }
     }
 
-    /// <summary>Makes the new content number and modification UUID durable, marks the extents as being written to, and ends repairs.</summary>
-    public async ValueTask BeginAsync(CancellationToken cancellationToken)
+    /// <summary>
+    /// Makes the new content number and modification UUID durable when content changes; the first time of an opening, marks the extents as being
+    /// written to, and ends repairs.
+    /// </summary>
+    public async ValueTask BeginAsync(bool contentChanges, CancellationToken cancellationToken)
     {
         RequireWhole();
-        _began = true;
+        var failedBefore = _failed;
         _failed = true;
+        if (contentChanges)
+        {
+            Identity = await ChangeIdentityAsync(cancellationToken);
+        }
+
+        if (!_began)
+        {
+            _began = true;
+            await MarkAsync(unclean: true, cancellationToken);
+            await EndRepairsAsync(cancellationToken);
+        }
+
+        _failed = failedBefore;
+    }
+
+    private async ValueTask<ImageIdentity> ChangeIdentityAsync(CancellationToken cancellationToken)
+    {
         var identity = Identity;
         if (_source.Descriptor.Find(KeyContentId) is { Text.Length: > 0 } cid)
         {
@@ -73,7 +93,11 @@ internal sealed class VmdkWriter
         }
 
         await _store.FlushAsync(cancellationToken);
-        await MarkAsync(unclean: true, cancellationToken);
+        return identity;
+    }
+
+    private async ValueTask EndRepairsAsync(CancellationToken cancellationToken)
+    {
         foreach (var (extent, table) in _repairs)
         {
             if (extent.Table.Loaded(table) is { } entries)
@@ -85,9 +109,6 @@ internal sealed class VmdkWriter
             extent.RedundantTables![table] = 0;
             await WriteEntriesAsync(extent, extent.Header.RedundantDirectory, table, [0], cancellationToken);
         }
-
-        Identity = identity;
-        _failed = false;
     }
 
     public async ValueTask<Reservation> ReserveAsync(VmdkExtent extent, long offset, CancellationToken cancellationToken)

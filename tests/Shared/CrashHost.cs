@@ -61,6 +61,9 @@ internal sealed class CrashHost : IStoreProvider
     /// <summary>Wraps every store that is opened or created; for failing and slow stores.</summary>
     public Func<ByteStore, ByteStore> Wrap { get; set; } = static store => store;
 
+    /// <summary>What opening a file fails with, if anything.</summary>
+    public Func<string, StoreAccess, Exception?> Refuse { get; set; } = static (_, _) => null;
+
     /// <summary>The files as they are now.</summary>
     public MemoryProvider Now() => At(Clock.Now, static (_, _) => true);
 
@@ -97,8 +100,8 @@ internal sealed class CrashHost : IStoreProvider
     {
         lock (_lock)
         {
-            return _files.TryGetValue(path, out var file)
-                ? new(Wrap(new View(this, path, file, access)))
+            return Refuse(path, access) is { } refused ? throw refused
+                : _files.TryGetValue(path, out var file) ? new(Wrap(new View(this, path, file, access)))
                 : throw new DiskException(ErrorKind.NotFound, $"{path}: there is no such file.");
         }
     }

@@ -71,19 +71,111 @@ public sealed class ChainOpener(IStoreProvider provider)
         FindChildAsync(chain.Layers[^1], cancellationToken);
 
     /// <summary>The same for one image, of a chain or not.</summary>
-    public async ValueTask<string?> FindChildAsync(ImageLayer leaf, CancellationToken cancellationToken = default)
+    public ValueTask<string?> FindChildAsync(ImageLayer leaf, CancellationToken cancellationToken = default) => FindChildAsync(leaf, [], cancellationToken);
+
+    /// <summary>The same, but for images of those paths.</summary>
+    internal async ValueTask<string?> FindChildAsync(ImageLayer layer, IEnumerable<string> except, CancellationToken cancellationToken)
     {
-        var path = Path.GetFullPath(leaf.Path);
-        return leaf.Identity is { ContentId: null } && leaf.Identity.Uuid == Guid.Empty
+        var path = Path.GetFullPath(layer.Path);
+        return layer.Identity is { ContentId: null } && layer.Identity.Uuid == Guid.Empty
             ? null
             : await new ImageSearch(provider).FindChildAsync(
-                path, leaf.Identity, SearchScope.Around(Path.GetDirectoryName(path) ?? "/", new ChainOpenOptions()), cancellationToken);
+                path,
+                layer.Identity,
+                except.Select(Path.GetFullPath).ToHashSet(StringComparer.Ordinal),
+                SearchScope.Around(Path.GetDirectoryName(path) ?? "/", new ChainOpenOptions()),
+                cancellationToken);
     }
 
     /// <summary>Opens one image and none of its parents, so that its bytes are not those of a disk unless it is a base.</summary>
     /// <exception cref="DiskException">It cannot be opened.</exception>
     public ValueTask<ImageLayer> OpenImageAsync(string path, ChainOpenOptions options, CancellationToken cancellationToken = default) =>
         OpenLeafAsync(path, options, cancellationToken);
+
+    /// <summary>Opens an image of a chain again, in another mode, after it was closed.</summary>
+    /// <param name="old">The closed image.</param>
+    /// <param name="format">Name of its format.</param>
+    /// <param name="write">Whether it is to be written to.</param>
+    /// <param name="isParent">Whether other images of the chain are made from it.</param>
+    /// <param name="options">What the chain was opened with.</param>
+    /// <param name="cancellationToken">Stops before it is opened.</param>
+    /// <exception cref="DiskException">It cannot be opened, or is another image now; it is closed then.</exception>
+    internal async ValueTask<ImageLayer> ReopenAsync(
+        ImageLayer old, string format, bool write, bool isParent, ChainOpenOptions options, CancellationToken cancellationToken)
+    {
+        var how = isParent ? StoreOpenOptions.NoFinalSymlink : options.LeafMayBeDevice ? StoreOpenOptions.AllowDevice : StoreOpenOptions.None;
+        var store = await provider.OpenAsync(old.Path, write ? StoreAccess.Write : StoreAccess.Read, how, cancellationToken);
+        var layer = await OpenLayerAsync(store, format, options, cancellationToken);
+        if (layer.Identity == old.Identity && layer.Capacity == old.Capacity && layer.Parent == old.Parent)
+        {
+            layer.OpeningFindings = old.OpeningFindings;
+            return layer;
+        }
+
+        await layer.DisposeAsync();
+        throw new DiskException(ErrorKind.BrokenChain, $"{old.Path}: it is another image than a moment before; somebody else has changed or replaced it.") { Path = old.Path };
+    }
+
+    /// <summary>Opens a differencing image that was made from <paramref name="parent"/>.</summary>
+    /// <exception cref="DiskException">It cannot be opened, or was not made from that image in the state it is in.</exception>
+    internal async ValueTask<ImageLayer> OpenChildAsync(string path, ImageLayer parent, ChainOpenOptions options, CancellationToken cancellationToken)
+    {
+        var child = await OpenLeafAsync(path, options with { Format = null, LeafMayBeDevice = false }, cancellationToken);
+        try
+        {
+            CheckLink(
+                child,
+                child.Parent ?? throw new DiskException(ErrorKind.BrokenChain, $"{path}: it has no parent, so it cannot stand on {parent.Path}.") { Path = path },
+                parent);
+            return child;
+        }
+        catch
+        {
+            await child.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Makes a differencing image on <paramref name="parent"/>, and opens it for writing.</summary>
+    /// <param name="path">The new file; nothing is overwritten.</param>
+    /// <param name="format">Its format.</param>
+    /// <param name="parent">The image below it, with nothing of it unflushed.</param>
+    /// <param name="choose">Makes the other options; capacity and link are set already.</param>
+    /// <param name="options">What the chain was opened with.</param>
+    /// <param name="cancellationToken">Stops between steps; nothing of the new image is left then.</param>
+    internal async ValueTask<ImageLayer> CreateChildAsync(
+        string path, ImageFormat format, ImageLayer parent, Func<ImageCreateOptions, ImageCreateOptions> choose, ChainOpenOptions options, CancellationToken cancellationToken)
+    {
+        var create = choose(new ImageCreateOptions
+        {
+            Capacity = parent.Capacity,
+            Parent = ChildLink.To(path, format, parent),
+            ParentPath = parent.Path,
+        });
+        var context = new ImageContext(provider, options.AllowPaths, options.AllowDevices);
+        var store = await provider.CreateAsync(path, cancellationToken);
+        try
+        {
+            await format.CreateAsync(store, context, create, cancellationToken);
+            await store.DisposeAsync();
+            return await format.OpenFileAsync(path, context, cancellationToken);
+        }
+        catch
+        {
+            await store.DisposeAsync();
+            Delete(format.FilesFor(path, create));
+            throw;
+        }
+    }
+
+    /// <summary>Removes the files of an image that nobody needs any more, the one that makes it an image first.</summary>
+    internal void Delete(IEnumerable<string> files)
+    {
+        foreach (var file in files)
+        {
+            provider.Delete(file);
+        }
+    }
 
     private static async ValueTask CloseAsync(IEnumerable<ImageLayer> layers)
     {
@@ -113,7 +205,7 @@ public sealed class ChainOpener(IStoreProvider provider)
         }
     }
 
-    private static void CheckLink(ImageLayer child, ParentLink link, ImageLayer parent)
+    internal static void CheckLink(ImageLayer child, ParentLink link, ImageLayer parent)
     {
         var found = parent.Identity;
         if (link.Uuid != Guid.Empty && found.Uuid != link.Uuid)

@@ -171,7 +171,12 @@ public sealed partial class DiskChain
                 {
                     var part = buffer.AsMemory(0, (int)run.Length);
                     await run.Store!.ReadAsync(run.StoreOffset, part, cancellationToken);
-                    await reservation.Store.WriteAsync(reservation.StoreOffset + (from - reservation.Start), part, cancellationToken);
+
+                    // The space reads as zero already.
+                    if (part.Span.ContainsAnyExcept((byte)0))
+                    {
+                        await reservation.Store.WriteAsync(reservation.StoreOffset + (from - reservation.Start), part, cancellationToken);
+                    }
                 }
 
                 from += run.Length;

@@ -43,9 +43,15 @@ internal sealed class ImageSearch(IStoreProvider provider)
     private const int FolderLimit = 10_000;
 
     /// <summary>An image near <paramref name="path"/> that was made from it as it is now, or null.</summary>
-    public async ValueTask<string?> FindChildAsync(string path, ImageIdentity parent, SearchScope scope, CancellationToken cancellationToken)
+    /// <param name="path">Full path of the parent.</param>
+    /// <param name="parent">Its identity.</param>
+    /// <param name="except">Full paths of images that do not count.</param>
+    /// <param name="scope">Where to look.</param>
+    /// <param name="cancellationToken">Stops between files.</param>
+    public async ValueTask<string?> FindChildAsync(
+        string path, ImageIdentity parent, IReadOnlySet<string> except, SearchScope scope, CancellationToken cancellationToken)
     {
-        foreach (var file in scope.Near.SelectMany(ImagesFirst).Where(f => !string.Equals(f, path, StringComparison.Ordinal)))
+        foreach (var file in scope.Near.SelectMany(ImagesFirst).Where(f => !string.Equals(f, path, StringComparison.Ordinal) && !except.Contains(f)))
         {
             if (await ReadLinksAsync(file, cancellationToken) is { Parent: { } link } && link.FitsStateOf(parent)
                 && (link.Uuid != Guid.Empty ? link.Uuid == parent.Uuid : HintedName(link) == Path.GetFileName(path)))

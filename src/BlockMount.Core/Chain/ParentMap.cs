@@ -45,7 +45,7 @@ internal sealed class ParentMap
 
     /// <summary>
     /// The run at <paramref name="offset"/> as the parents have it, at most <paramref name="length"/> bytes; kind
-    /// <see cref="RunKind.Data"/> or <see cref="RunKind.Zero"/>. The layer is the index of the deciding image, -1 for none.
+    /// <see cref="RunKind.Data"/> or <see cref="RunKind.Zero"/>. The layer is the index of the deciding image, negative for none.
     /// </summary>
     public async ValueTask<(BlockRun Run, int Layer)> ResolveAsync(long offset, long length, CancellationToken cancellationToken)
     {
@@ -114,28 +114,6 @@ internal sealed class ParentMap
         return owner;
     }
 
-    /// <summary>Asks image after image, newest first. The run may only shrink on the way down: what a child says of fewer bytes
-    /// must not be extended by its parent's answer.</summary>
-    private async ValueTask<(BlockRun Run, int Layer)> WalkAsync(long offset, long length, CancellationToken cancellationToken)
-    {
-        for (var i = _layers.Count - 1; i >= 0; i--)
-        {
-            var layer = _layers[i];
-            if (offset >= layer.Capacity)
-            {
-                // The disk that this image shows ends here: its children inherit nothing, whatever the images below it hold.
-                return (new BlockRun(RunKind.Zero, length), -1);
-            }
-
-            length = Math.Min(length, layer.Capacity - offset);
-            var run = await layer.ResolveAsync(offset, length, cancellationToken);
-            length = run.Length;
-            if (run.Kind != RunKind.Parent)
-            {
-                return (run, i);
-            }
-        }
-
-        return (new BlockRun(RunKind.Zero, length), -1);
-    }
+    private ValueTask<(BlockRun Run, int Layer)> WalkAsync(long offset, long length, CancellationToken cancellationToken) =>
+        LayerStack.ResolveAsync(_layers, 0, _layers.Count - 1, offset, length, cancellationToken);
 }

@@ -37,7 +37,7 @@ public abstract class BlockDevice : IAsyncDisposable
     public long Length { get; }
 
     /// <summary>Whether writes, zeroes and trims are refused with <see cref="ErrorKind.ReadOnly"/>.</summary>
-    public bool IsReadOnly { get; }
+    public virtual bool IsReadOnly { get; }
 
     /// <summary>Offsets and lengths must be multiples of this many bytes; a power of two from 1 to 65536.</summary>
     public int Alignment { get; }

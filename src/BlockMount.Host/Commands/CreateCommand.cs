@@ -80,10 +80,7 @@ internal static class CreateCommand
 
         var request = new ImageRequest { Chain = new ChainOpenOptions { ReadOnly = true, SearchDirectories = search } };
         await using var parent = await opener.OpenAsync(basePath, request, cancellation);
-        var identity = parent.Chain.Layers[^1].Identity;
-        var hint = Path.GetRelativePath(Path.GetDirectoryName(Path.GetFullPath(path)) ?? "/", parent.Chain.Layers[^1].Path);
-        return identity.Uuid == Guid.Empty && (identity.ContentId is null || !format.CanLinkByContentId)
-            ? throw new DiskException(ErrorKind.InvalidArgument, $"{basePath}: it has no UUID by which a child could find it; convert it to .vdi first.")
-            : options with { Capacity = parent.Chain.Length, Parent = identity.ToLink() with { NameHint = hint }, ParentPath = parent.Chain.Layers[^1].Path };
+        var layer = parent.Chain.Layers[^1];
+        return options with { Capacity = parent.Chain.Length, Parent = ChildLink.To(path, format, layer), ParentPath = layer.Path };
     }
 }

@@ -96,7 +96,7 @@ internal static class PowerCut
     public static byte[] Replay(RecordingStore store, int moment, Func<int, long, bool> keep)
     {
         var count = store.Moments.TakeWhile(m => m < moment).Count();
-        var lastFlush = store.Operations.FindLastIndex(Math.Max(0, count - 1), count, static o => o is StoreOperation.Flush);
+        var lastFlush = count == 0 ? -1 : store.Operations.FindLastIndex(count - 1, count, static o => o is StoreOperation.Flush);
         var image = (byte[])store.Initial.Clone();
         for (var i = 0; i < count; i++)
         {

@@ -53,7 +53,9 @@ public sealed partial class LiveChain
         }
     }
 
-    private async Task CheckMergeAsync(int from, int to, CancellationToken cancellationToken)
+    /// <summary>Whether numbers, sizes and other children of the images allow a merge; <see cref="MergeAsync"/> also asks for links that can be recorded.</summary>
+    /// <exception cref="DiskException">They do not. Nothing has changed.</exception>
+    public async Task CheckMergeAsync(int from, int to, CancellationToken cancellationToken = default)
     {
         var layers = Layers;
         Require(!IsReadOnly, "it is open for reading only; open it for writing to merge images.");

@@ -126,6 +126,14 @@ internal sealed record SetDocument(string Path, string Format, bool DryRun, Meta
 internal sealed record MetadataFacts(
     Guid? Uuid, Guid? ModificationUuid, Guid? ParentUuid, Guid? ParentModificationUuid, string Comment, GeometryFacts? Pchs, GeometryFacts? Lchs);
 
+/// <summary>What <c>merge</c> did.</summary>
+/// <param name="Leaf">The image to open for the same disk from now on.</param>
+/// <param name="Into">The image that took the content.</param>
+/// <param name="Removed">The images that are gone, base first.</param>
+/// <param name="Images">Those that are left, base first.</param>
+/// <param name="DryRun">Whether it was only looked at.</param>
+internal sealed record MergeDocument(string Leaf, string Into, IReadOnlyList<string> Removed, IReadOnlyList<string> Images, bool DryRun);
+
 internal sealed record ConvertDocument(string Source, string Destination, string Format, long Capacity, long FileSize);
 
 internal sealed record ExportFacts(
@@ -169,6 +177,7 @@ internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Pu
 [JsonSerializable(typeof(IReadOnlyList<MapEntry>))]
 [JsonSerializable(typeof(CreateDocument))]
 [JsonSerializable(typeof(SetDocument))]
+[JsonSerializable(typeof(MergeDocument))]
 [JsonSerializable(typeof(ConvertDocument))]
 [JsonSerializable(typeof(HostStatus))]
 [JsonSerializable(typeof(IReadOnlyList<HostStatus>))]

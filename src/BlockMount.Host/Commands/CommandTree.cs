@@ -20,6 +20,7 @@ internal static class CommandTree
             PartitionsCommand.Create(opener),
             CheckCommand.Create(opener),
             SetCommand.Create(opener),
+            MergeCommand.Create(opener),
             ConvertCommand.Create(opener, creator, provider),
             ServeCommand.Create(opener),
             MountCommand.Create(opener),

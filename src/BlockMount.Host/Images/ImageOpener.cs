@@ -68,6 +68,16 @@ internal sealed class ImageOpener(IStoreProvider provider)
                 $"{path}: partition {number} is {partition.Length} bytes at byte {partition.Start}, but the host's {node.Path} is {node.Length} bytes at {node.Start}; make it read the table again (partprobe).") { Path = path };
     }
 
+    /// <summary>A whole chain whose images can be exchanged.</summary>
+    /// <exception cref="DiskException">Anything along the way; nothing stays open then.</exception>
+    public async Task<LiveChain> OpenLiveAsync(string image, ImageRequest request, CancellationToken cancellationToken)
+    {
+        var path = await _machines.ResolveAsync(image, request.Chain, cancellationToken);
+        var chain = await _chains.OpenAsync(path, request.Chain, cancellationToken);
+        await WarnOfFindingsAsync(chain);
+        return new LiveChain(chain, _chains, request.Chain);
+    }
+
     /// <summary>One image, and none of its parents.</summary>
     /// <exception cref="DiskException">It cannot be opened.</exception>
     public async Task<ImageLayer> OpenImageAsync(string image, ImageRequest request, CancellationToken cancellationToken) =>

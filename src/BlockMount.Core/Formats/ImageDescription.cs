@@ -46,6 +46,9 @@ public readonly record struct ImageIdentity(Guid Uuid, Guid ModificationUuid, ui
 /// </param>
 public readonly record struct ParentLink(Guid Uuid, Guid ModificationUuid, uint? ContentId = null, string? NameHint = null, long ChangedAt = 0)
 {
+    /// <summary>Whether it records nothing of the parent's state, and so holds for that parent in every state.</summary>
+    public bool IsStateless => ModificationUuid == Guid.Empty && ContentId is null && ChangedAt == 0;
+
     /// <summary>
     /// Whether the parent is in the state that the child was made from, as far as both record that. A link by name alone needs the number.
     /// </summary>

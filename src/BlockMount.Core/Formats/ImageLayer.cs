@@ -103,7 +103,8 @@ public abstract class ImageLayer : IAsyncDisposable
 
     /// <summary>
     /// Records another parent, or none, durably: after a power cut the whole old link or the whole new one is found. What the image itself holds and
-    /// its identity stay, so that the caller answers for the disk being the same. Nobody writes to the image meanwhile.
+    /// its identity stay, so that the caller answers for the disk being the same. Everything written before was flushed, and nobody writes meanwhile.
+    /// A base image never becomes a differencing one, for it would show other bytes.
     /// </summary>
     /// <param name="parent">
     /// The link, as <see cref="ImageIdentity.ToLink"/> of the parent makes it; null for none. One without any mark of the parent's state (modification
@@ -113,7 +114,7 @@ public abstract class ImageLayer : IAsyncDisposable
     /// <param name="cancellationToken">Stops before the change begins.</param>
     /// <exception cref="DiskException">
     /// <see cref="ErrorKind.InvalidArgument"/> for a link that this image cannot hold, and <see cref="ErrorKind.ReadOnly"/>: nothing has changed then.
-    /// Others when the host failed.
+    /// Others when the host failed: close the image then, and what became durable is found by opening it again.
     /// </exception>
     public async ValueTask RelinkAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken)
     {
@@ -181,8 +182,16 @@ public abstract class ImageLayer : IAsyncDisposable
     protected virtual ValueTask<Func<ValueTask>> PlanRelinkAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken) =>
         throw MetadataRules.Refused(Path, "this kind of image has no place for a parent.");
 
-    private ValueTask<Func<ValueTask>> PlanRelinkCheckedAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken) =>
-        CanWrite ? PlanRelinkAsync(parent, parentPath, cancellationToken) : throw DiskErrors.ReadOnly(Path, "change of its parent");
+    private ValueTask<Func<ValueTask>> PlanRelinkCheckedAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken)
+    {
+        if (!CanWrite)
+        {
+            throw DiskErrors.ReadOnly(Path, "change of its parent");
+        }
+
+        MetadataRules.CheckRelink(this, parent);
+        return parent is null && Parent is null ? new(static () => ValueTask.CompletedTask) : PlanRelinkAsync(parent, parentPath, cancellationToken);
+    }
 
     private ValueTask<Func<ValueTask>> PlanCheckedAsync(ImageMetadata change, CancellationToken cancellationToken)
     {

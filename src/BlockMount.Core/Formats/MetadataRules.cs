@@ -28,6 +28,23 @@ internal static class MetadataRules
             $"UUID and parent UUID would both be {uuid}, and no image is its own parent; give two different ones.");
     }
 
+    /// <summary>The rules for another parent that hold for every format.</summary>
+    /// <exception cref="DiskException"><see cref="ErrorKind.InvalidArgument"/>.</exception>
+    public static void CheckRelink(ImageLayer layer, ParentLink? parent)
+    {
+        if (parent is { } link)
+        {
+            Require(layer.Path, layer.Parent is not null, "it has no parent, and a link to one would make it a differencing image, which shows other bytes; only a differencing image's can be changed.");
+            Require(layer.Path, link.Uuid == Guid.Empty || link.Uuid != layer.Identity.Uuid,
+                $"UUID and parent UUID would both be {link.Uuid}, and no image is its own parent; link it to another image.");
+        }
+    }
+
+    /// <summary>For formats whose images know their parent by its UUID alone.</summary>
+    /// <exception cref="DiskException"><see cref="ErrorKind.InvalidArgument"/>: it has none.</exception>
+    public static void RequireParentUuid(string path, ParentLink? parent) =>
+        Require(path, parent is not { } link || link.Uuid != Guid.Empty, "the new parent has no UUID, by which alone this format knows a parent; give the parent a UUID, or convert it to .vdi.");
+
     /// <summary>A comment as UTF-8.</summary>
     /// <param name="path">The image.</param>
     /// <param name="comment">The text.</param>

@@ -155,12 +155,19 @@ internal sealed class VdiLayer : ImageLayer
         _growth.Dispose();
     }
 
-    protected override async ValueTask<Func<ValueTask>> PlanMetadataAsync(ImageMetadata change, CancellationToken cancellationToken)
+    protected override ValueTask<Func<ValueTask>> PlanMetadataAsync(ImageMetadata change, CancellationToken cancellationToken) =>
+        PlanSectorAsync(old => VdiMetadata.Change(_store.Name, _header, old, change), cancellationToken);
+
+    protected override ValueTask<Func<ValueTask>> PlanRelinkAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken) =>
+        PlanSectorAsync(old => VdiMetadata.Relink(_store.Name, _header, old, parent), cancellationToken);
+
+    /// <summary>All fields lie in the first sector, so that a change of any of them is one write.</summary>
+    private async ValueTask<Func<ValueTask>> PlanSectorAsync(Func<byte[], byte[]> change, CancellationToken cancellationToken)
     {
         // The sector as it is now: it also holds what this session has written.
         var old = new byte[HeaderSectorSize];
         await _store.ReadAsync(0, old, cancellationToken);
-        var sector = VdiMetadata.Change(_store.Name, _header, old, change);
+        var sector = change(old);
         var header = VdiHeader.Parse(_store.Name, sector, _store.Length);
         return async () =>
         {

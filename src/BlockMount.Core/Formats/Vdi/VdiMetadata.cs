@@ -16,6 +16,26 @@ internal static class VdiMetadata
         | (header.IsVersion0 ? MetadataFields.None : MetadataFields.ParentModificationUuid)
         | (header.Lchs is null ? MetadataFields.None : MetadataFields.Lchs);
 
+    /// <summary>The sector with another parent, or with none in a base image of the same content; bytes of other fields stay.</summary>
+    public static byte[] Relink(string path, VdiHeader header, byte[] old, ParentLink? parent)
+    {
+        MetadataRules.RequireParentUuid(path, parent);
+        var sector = (byte[])old.Clone();
+        var isOld = header.IsVersion0;
+        (parent?.Uuid ?? Guid.Empty).TryWriteBytes(sector.AsSpan(isOld ? OffUuidLinkageV0 : OffUuidLinkage));
+        if (!isOld)
+        {
+            (parent?.ModificationUuid ?? Guid.Empty).TryWriteBytes(sector.AsSpan(OffUuidParentModify));
+        }
+
+        if (parent is null && header.Type == TypeDiff)
+        {
+            BinaryPrimitives.WriteUInt32LittleEndian(sector.AsSpan(isOld ? OffTypeV0 : OffType), TypeNormal);
+        }
+
+        return sector;
+    }
+
     /// <summary>The sector after the change; bytes of other fields stay.</summary>
     public static byte[] Change(string path, VdiHeader header, byte[] old, ImageMetadata change)
     {

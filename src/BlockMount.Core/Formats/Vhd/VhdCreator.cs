@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Numerics;
-using System.Text;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vhd.VhdConstants;
@@ -11,7 +10,6 @@ namespace BlockMount.Core.Formats.Vhd;
 internal static class VhdCreator
 {
     private const int TableOffset = FooterSize + DynamicHeaderSize;
-    private const int LocatorSpace = 1024;
     private const int WritePiece = 1 << 20;
 
     public static async ValueTask CreateAsync(ByteStore store, ImageCreateOptions options, CancellationToken cancellationToken)
@@ -115,25 +113,15 @@ internal static class VhdCreator
             return end;
         }
 
-        // 255 units and a closing zero.
-        var name = Path.GetFileName(parentPath);
-        Encoding.BigEndianUnicode.GetBytes(name.Length > 255 ? name[..255] : name).CopyTo(header, OffParentName);
-        var entry = OffLocators;
-        foreach (var (code, text) in VhdLocators.For(store.Name, parentPath))
+        VhdLocators.PutName(header, parentPath);
+        var (bytes, entries) = VhdLocators.Lay(VhdLocators.For(store.Name, parentPath), end);
+        for (var i = 0; i < entries.Count; i++)
         {
-            var space = (text.Length + LocatorSpace - 1) / LocatorSpace * LocatorSpace;
-            var padded = new byte[space];
-            text.CopyTo(padded, 0);
-            await store.WriteAsync(end, padded, cancellationToken);
-            Put(header, entry, code);
-            Put(header, entry + OffLocatorSpace, (uint)space);
-            Put(header, entry + OffLocatorLength, (uint)text.Length);
-            BinaryPrimitives.WriteInt64BigEndian(header.AsSpan(entry + OffLocatorOffset), end);
-            entry += LocatorSize;
-            end += space;
+            entries[i].Put(header, i);
         }
 
-        return end;
+        await store.WriteAsync(end, bytes, cancellationToken);
+        return end + bytes.Length;
     }
 
     /// <summary>Writes a table of free entries, padded to whole sectors; returns its end.</summary>

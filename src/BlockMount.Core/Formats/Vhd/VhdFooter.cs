@@ -77,6 +77,19 @@ internal sealed record VhdFooter
         return new VhdFooter { Bytes = bytes };
     }
 
+    /// <param name="stamp">Time stamp.</param>
+    /// <param name="dataOffset">Byte offset of the dynamic header.</param>
+    /// <param name="diskType">Disk type.</param>
+    public VhdFooter WithHeader(uint stamp, long dataOffset, uint diskType)
+    {
+        var bytes = (byte[])Bytes.Clone();
+        BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(OffTimeStamp), stamp);
+        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(OffDataOffset), dataOffset);
+        BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(OffDiskType), diskType);
+        VhdChecksum.Put(bytes, OffChecksum);
+        return new VhdFooter { Bytes = bytes };
+    }
+
     private uint U32(int at) => BinaryPrimitives.ReadUInt32BigEndian(Bytes.AsSpan(at));
 
     private ulong U64(int at) => BinaryPrimitives.ReadUInt64BigEndian(Bytes.AsSpan(at));

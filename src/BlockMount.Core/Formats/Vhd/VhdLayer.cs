@@ -1,4 +1,5 @@
 using System.Numerics;
+using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vhd.VhdConstants;
 
@@ -12,12 +13,13 @@ internal sealed class VhdLayer : ImageLayer
     private VhdSparseHeader _header;
     private readonly VhdTable _table;
     private readonly VhdBitmaps _bitmaps;
-    private readonly IReadOnlyList<string> _parentPaths;
+    private IReadOnlyList<string> _parentPaths;
     private readonly int _blockShift;
     private readonly SemaphoreSlim _growth = new(1);
     private VhdFooter _footer;
     private uint _timeStamp;
     private long _footerPosition;
+    private DiskException? _lost;
 
     public VhdLayer(ByteStore store, VhdStructure structure, VhdTable table, IReadOnlyList<string> parentPaths)
         : base(store.Name, (long)structure.Footer.CurrentSize, structure.Sparse!.BlockSize, store.CanWrite)
@@ -79,6 +81,7 @@ internal sealed class VhdLayer : ImageLayer
     /// <summary>The first write of an opening puts back a lost footer, and sets a later time stamp, in the copy and in the footer, when content changes.</summary>
     public override async ValueTask BeginWritingAsync(bool contentChanges, CancellationToken cancellationToken)
     {
+        RequireWhole();
         var stamp = contentChanges ? VhdTime.After(_timeStamp) : _timeStamp;
         var footer = _footer.WithTimeStamp(stamp);
 
@@ -92,6 +95,7 @@ internal sealed class VhdLayer : ImageLayer
 
     public override async ValueTask<Reservation> ReserveAsync(long offset, CancellationToken cancellationToken)
     {
+        RequireWhole();
         var index = (int)(offset >> _blockShift);
         var start = (long)index << _blockShift;
         if (_table[index] is var place && place != EntryFree)
@@ -141,6 +145,7 @@ internal sealed class VhdLayer : ImageLayer
 
     public override async ValueTask FlushAsync(CancellationToken cancellationToken)
     {
+        RequireWhole();
         var entries = _table.TakeChanges();
         var bitmaps = _bitmaps.TakeChanges();
         await _store.FlushAsync(cancellationToken);
@@ -166,6 +171,7 @@ internal sealed class VhdLayer : ImageLayer
 
     protected override async ValueTask<Func<ValueTask>> PlanMetadataAsync(ImageMetadata change, CancellationToken cancellationToken)
     {
+        RequireWhole();
         VhdMetadata.Check(_store.Name, change);
         var bytes = new byte[DynamicHeaderSize];
         await _store.ReadAsync(_header.Position, bytes, cancellationToken);
@@ -194,6 +200,82 @@ internal sealed class VhdLayer : ImageLayer
             _header = header;
             _footer = footer;
         };
+    }
+
+    protected override async ValueTask<Func<ValueTask>> PlanRelinkAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken)
+    {
+        RequireWhole();
+        MetadataRules.RequireParentUuid(_store.Name, parent);
+        var bytes = new byte[DynamicHeaderSize];
+        await _store.ReadAsync(_header.Position, bytes, cancellationToken);
+        var relink = new VhdRelink(_store, _structure with { Footer = _footer }, _table, _timeStamp, bytes, parent, parentPath);
+        var header = VhdSparseHeader.Parse(_store.Name, relink.HeaderBytes, relink.HeaderPosition, relink.Footer, _structure.FileLength);
+        return async () =>
+        {
+            try
+            {
+                // Whoever takes the image for a base does not look at the bits of sectors that it lacks, but at their bytes.
+                var lacking = parent is null ? await ZeroLackingAsync() : [];
+                await relink.WriteAsync();
+                lacking.ForEach(l => _bitmaps.SetPresent(l.Block, l.Sector, l.Count));
+                (_footer, _footerPosition, _header) = (relink.Footer, relink.FooterPosition, header);
+                _structure = _structure with { Footer = _footer, Sparse = header, Copies = VhdCopies.Whole, FooterPosition = _footerPosition, FileLength = _store.Length };
+                _table.KeepUpTo(relink.KeptUpTo);
+                _parentPaths = parent is null ? [] : await VhdLocators.ReadAsync(_store, header, CancellationToken.None);
+                if (lacking.Count > 0)
+                {
+                    await FlushAsync(CancellationToken.None);
+                }
+            }
+            catch (DiskException e)
+            {
+                // Which header counts is not known.
+                _lost = e;
+                throw;
+            }
+        };
+    }
+
+    /// <summary>Makes the sectors zero that allocated blocks lack, where nobody sees them yet.</summary>
+    private async ValueTask<List<(int Block, int Sector, int Count)>> ZeroLackingAsync()
+    {
+        var found = new List<(int Block, int Sector, int Count)>();
+        var sectors = (int)(_header.BlockSize / SectorSize);
+        for (var block = 0; block < _table.Count; block++)
+        {
+            var place = _table[block];
+            if (place == EntryFree || await _bitmaps.FindAsync(block, (long)place * SectorSize, CancellationToken.None) is not { } bits)
+            {
+                continue;
+            }
+
+            // Behind the end of the disk, where the file may end too, nothing is read.
+            var end = (int)Math.Min(sectors, RoundUp(Capacity - ((long)block << _blockShift)) / SectorSize);
+            for (var sector = 0; sector < end;)
+            {
+                var (present, count) = VhdBitmaps.RunAt(bits, sector, end);
+                if (!present)
+                {
+                    var inBlock = (long)sector * SectorSize;
+                    var length = Math.Min((long)count * SectorSize, Capacity - ((long)block << _blockShift) - inBlock);
+                    await _store.ZeroAsync(ContentOf(place) + inBlock, length, keepAllocated: false, CancellationToken.None);
+                    found.Add((block, sector, count));
+                }
+
+                sector += count;
+            }
+        }
+
+        return found;
+    }
+
+    /// <exception cref="DiskException">A change of the header failed before, and which one counts is not known.</exception>
+    private void RequireWhole()
+    {
+        if (_lost is not null)
+        {
+            throw DiskErrors.PreviousFailure(_store.Name, _lost);
+        }
     }
 
     private static long RoundUp(long bytes) => (bytes + SectorSize - 1) / SectorSize * SectorSize;

@@ -32,6 +32,17 @@ internal readonly record struct VhdLocatorEntry(uint Code, uint Space, uint Leng
         return found;
     }
 
+    /// <summary>Writes the entry into its place, counted from 0, in a whole dynamic header.</summary>
+    public void Put(Span<byte> header, int index)
+    {
+        var entry = header.Slice(OffLocators + (index * LocatorSize), LocatorSize);
+        entry.Clear();
+        BinaryPrimitives.WriteUInt32BigEndian(entry, Code);
+        BinaryPrimitives.WriteUInt32BigEndian(entry[OffLocatorSpace..], Space);
+        BinaryPrimitives.WriteUInt32BigEndian(entry[OffLocatorLength..], Length);
+        BinaryPrimitives.WriteUInt64BigEndian(entry[OffLocatorOffset..], Offset);
+    }
+
     /// <summary>Bytes of the file that the locator owns: its room, read as sectors only where bytes would be too few for its text.</summary>
     public long End => Offset > long.MaxValue / 2 ? long.MaxValue : (long)Offset + Math.Max(Length, Space < Length ? (long)Space * SectorSize : Space);
 }
@@ -39,6 +50,8 @@ internal readonly record struct VhdLocatorEntry(uint Code, uint Space, uint Leng
 /// <summary>Parent locators as text.</summary>
 internal static class VhdLocators
 {
+    private const int Room = 1024;
+
     /// <summary>
     /// What the locators and the header call the parent, relative names first, with forward slashes. Drive letters, server names and the
     /// like stay as they are. What cannot be read is left out: the parent is identified by its UUID, never by a name alone.
@@ -84,6 +97,32 @@ internal static class VhdLocators
         var relative = Path.GetRelativePath(Path.GetDirectoryName(Path.GetFullPath(imagePath)) ?? "/", parent).Replace('/', '\\');
         relative = relative.StartsWith("..\\", StringComparison.Ordinal) ? relative : ".\\" + relative;
         return [(LocatorW2ku, Encoding.Unicode.GetBytes(parent)), (LocatorW2ru, Encoding.Unicode.GetBytes(relative))];
+    }
+
+    /// <summary>The bytes of new locators, each padded to its room, and their entries.</summary>
+    /// <param name="texts">As <see cref="For"/> makes them.</param>
+    /// <param name="offset">Byte of the file where they will lie.</param>
+    public static (byte[] Bytes, IReadOnlyList<VhdLocatorEntry> Entries) Lay(IReadOnlyList<(uint Code, byte[] Text)> texts, long offset)
+    {
+        var bytes = new List<byte>();
+        var entries = new List<VhdLocatorEntry>();
+        foreach (var (code, text) in texts)
+        {
+            var space = (text.Length + Room - 1) / Room * Room;
+            entries.Add(new VhdLocatorEntry(code, (uint)space, (uint)text.Length, (ulong)(offset + bytes.Count)));
+            bytes.AddRange(text);
+            bytes.AddRange(new byte[space - text.Length]);
+        }
+
+        return ([.. bytes], entries);
+    }
+
+    /// <summary>Puts the parent's file name into a whole dynamic header; 255 units and a closing zero.</summary>
+    public static void PutName(Span<byte> header, string? parentPath)
+    {
+        var name = Path.GetFileName(parentPath) ?? string.Empty;
+        header.Slice(OffParentName, ParentNameSize).Clear();
+        Encoding.BigEndianUnicode.GetBytes(name.Length > 255 ? name[..255] : name).CopyTo(header[OffParentName..]);
     }
 
     private static string Normal(string text) => text.Split('\0')[0].Replace('\\', '/');

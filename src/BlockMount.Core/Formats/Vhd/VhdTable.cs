@@ -78,6 +78,20 @@ internal sealed class VhdTable
         }
     }
 
+    /// <summary>Whether a block has a byte of the file from <paramref name="from"/> up to <paramref name="to"/>.</summary>
+    public bool HasBlockIn(long from, long to) =>
+        _entries.Any(e => e != EntryFree && Overlaps((long)e * SectorSize, ((long)e * SectorSize) + _stride, from, to));
+
+    /// <summary>Keeps what lies in front of this byte of the file from being given to a block.</summary>
+    /// <param name="end">A multiple of a sector.</param>
+    public void KeepUpTo(long end)
+    {
+        lock (_lock)
+        {
+            Volatile.Write(ref _end, Math.Max(_end, end));
+        }
+    }
+
     /// <summary>Gives a free block its place, for readers at once, and in the file with the next flush.</summary>
     public void Set(int index, uint place)
     {
@@ -149,5 +163,5 @@ internal sealed class VhdTable
         _end = (used + SectorSize - 1) / SectorSize * SectorSize;
     }
 
-    private static bool Overlaps(long start, long end, long from, long to) => start < to && from < end;
+    public static bool Overlaps(long start, long end, long from, long to) => start < to && from < end;
 }

@@ -101,6 +101,10 @@ internal static class VmdkConstants
     public const string KeyUuidModification = "ddb.uuid.modification";
     public const string KeyUuidParent = "ddb.uuid.parent";
     public const string KeyUuidParentModification = "ddb.uuid.parentmodification";
+
+    /// <summary>This program's own key: with <see cref="ParentStateAny"/> the parent is the same image in whatever state, and its CID is not compared.</summary>
+    public const string KeyParentState = "ddb.blockmount.parentstate";
+    public const string ParentStateAny = "any";
     public const string KeyComment = "ddb.comment";
     public const string KeyCylinders = "ddb.geometry.cylinders";
     public const string KeyHeads = "ddb.geometry.heads";

@@ -27,7 +27,7 @@ internal sealed class VmdkDescriptor
     private static readonly string[] KnownKeys =
     [
         KeyVersion, KeyContentId, KeyParentContentId, KeyCreateType, KeyParentHint, KeyChangeTrack, KeyUuidImage, KeyUuidModification,
-        KeyUuidParent, KeyUuidParentModification, KeyComment, KeyCylinders, KeyHeads, KeySectors, KeyBiosCylinders, KeyBiosHeads, KeyBiosSectors,
+        KeyUuidParent, KeyUuidParentModification, KeyParentState, KeyComment, KeyCylinders, KeyHeads, KeySectors, KeyBiosCylinders, KeyBiosHeads, KeyBiosSectors,
         .. VmdkFingerprint.Keys,
     ];
 
@@ -168,9 +168,20 @@ internal sealed class VmdkDescriptor
         var hint = Text(KeyParentHint) is { Length: > 0 } text ? text : null;
         if (parentUuid != Guid.Empty || parentId is not null)
         {
-            Parent = new ParentLink(parentUuid, Uuid(KeyUuidParentModification), parentId, hint);
+            Parent = ParentInAnyState(parentUuid)
+                ? new ParentLink(parentUuid, Guid.Empty, NameHint: hint)
+                : new ParentLink(parentUuid, Uuid(KeyUuidParentModification), parentId, hint);
         }
     }
+
+    /// <summary>A name alone, without UUID and content number, could be any image's.</summary>
+    private bool ParentInAnyState(Guid parent) => Text(KeyParentState) switch
+    {
+        "" => false,
+        ParentStateAny when parent != Guid.Empty => true,
+        var other => throw DiskErrors.Corrupt(
+            _name, $"VMDK {KeyParentState} is '{ShownText.Short(other)}'; allowed is '{ParentStateAny}' in an image that names its parent's UUID."),
+    };
 
     private string Text(string key) => Find(key)?.Text ?? string.Empty;
 

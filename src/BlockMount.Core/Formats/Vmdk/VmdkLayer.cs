@@ -151,10 +151,16 @@ internal sealed class VmdkLayer : ImageLayer
         await _store.DisposeAsync();
     }
 
-    protected override async ValueTask<Func<ValueTask>> PlanMetadataAsync(ImageMetadata change, CancellationToken cancellationToken)
+    protected override ValueTask<Func<ValueTask>> PlanMetadataAsync(ImageMetadata change, CancellationToken cancellationToken) =>
+        PlanRewriteAsync(VmdkMetadata.Changes(Path, change), cancellationToken);
+
+    protected override ValueTask<Func<ValueTask>> PlanRelinkAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken) =>
+        PlanRewriteAsync(VmdkMetadata.Relink(Path, parent, parentPath), cancellationToken);
+
+    private async ValueTask<Func<ValueTask>> PlanRewriteAsync(IReadOnlyList<VmdkKeyChange> changes, CancellationToken cancellationToken)
     {
         Writer.RequireWhole();
-        var rewrite = await VmdkRewrite.PlanAsync(_store, change, cancellationToken);
+        var rewrite = await VmdkRewrite.PlanAsync(_store, changes, cancellationToken);
         return async () =>
         {
             ByteStore store;

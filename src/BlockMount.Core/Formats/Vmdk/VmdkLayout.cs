@@ -87,9 +87,13 @@ internal sealed record VmdkLayout
     public static void RequireTexts(string path, ImageCreateOptions options)
     {
         RequireComment(path, options.Comment);
-        Require(path, !System.IO.Path.GetFileName(path).Any(IsUnfit) && !(options.Parent?.NameHint ?? string.Empty).Any(IsUnfit),
-            "a VMDK descriptor cannot hold a file name with a quote or control character.");
+        RequireName(path, System.IO.Path.GetFileName(path));
+        RequireName(path, options.Parent?.NameHint);
     }
+
+    /// <exception cref="DiskException">The name cannot stand in a descriptor.</exception>
+    public static void RequireName(string path, string? name) =>
+        Require(path, name is null || !name.Any(IsUnfit), "a VMDK descriptor cannot hold a file name with a quote or control character.");
 
     /// <exception cref="DiskException">The comment cannot stand in a descriptor.</exception>
     public static void RequireComment(string path, string comment)

@@ -1,5 +1,5 @@
 using System.Globalization;
-using System.Text;
+using BlockMount.Core.Errors;
 using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
 namespace BlockMount.Core.Formats.Vmdk;
@@ -15,12 +15,9 @@ internal static class VmdkMetadata
         MetadataFields.Uuid | MetadataFields.ModificationUuid | MetadataFields.Comment | MetadataFields.Pchs | MetadataFields.Lchs
         | (descriptor.Parent is null ? MetadataFields.None : MetadataFields.ParentUuid | MetadataFields.ParentModificationUuid);
 
-    /// <summary>The text after the change.</summary>
-    /// <param name="path">The image.</param>
-    /// <param name="descriptor">What <paramref name="text"/> says.</param>
-    /// <param name="text">The text without what follows its end.</param>
-    /// <param name="change">The change.</param>
-    public static byte[] Change(string path, VmdkDescriptor descriptor, ReadOnlySpan<byte> text, ImageMetadata change)
+    /// <summary>What becomes of which keys.</summary>
+    /// <exception cref="DiskException">A value that the format does not allow.</exception>
+    public static IReadOnlyList<VmdkKeyChange> Changes(string path, ImageMetadata change)
     {
         MetadataRules.CheckGeometry(path, MetadataFields.Pchs, change.Pchs, Most, mayBeUnsaid: true);
         MetadataRules.CheckGeometry(path, MetadataFields.Lchs, change.Lchs, Most, mayBeUnsaid: true);
@@ -29,49 +26,51 @@ internal static class VmdkMetadata
             VmdkLayout.RequireComment(path, comment);
         }
 
-        var replaced = new List<(VmdkValue Old, string Value)>();
-        var added = new List<(string Key, string Value)>();
-        foreach (var (key, value) in Values(change))
-        {
-            if (descriptor.Find(key) is not { } old)
-            {
-                added.Add((key, value));
-            }
-            else if (!string.Equals(old.Text, value, StringComparison.Ordinal))
-            {
-                replaced.Add((old, value));
-            }
-        }
-
-        var result = new List<byte>(text.Length + 1024);
-        var at = 0;
-        foreach (var (old, value) in replaced.OrderBy(static r => r.Old.FieldOffset))
-        {
-            result.AddRange(text[at..old.FieldOffset]);
-            result.AddRange(Encoding.UTF8.GetBytes($"\"{value}\""));
-            at = old.FieldOffset + old.FieldLength;
-        }
-
-        result.AddRange(text[at..]);
-
-        // At the end, for the disk data base comes last, and in the line ends of the rest.
-        var lineEnd = text.IndexOf("\r\n"u8) >= 0 ? "\r\n" : "\n";
-        foreach (var (key, value) in added.Where(static a => a.Value.Length > 0))
-        {
-            var before = result[^1] == (byte)'\n' ? string.Empty : lineEnd;
-            result.AddRange(Encoding.UTF8.GetBytes($"{before}{key}=\"{value}\"{lineEnd}"));
-        }
-
-        return [.. result];
+        return Values(change);
     }
 
-    private static List<(string Key, string Value)> Values(ImageMetadata change)
+    /// <summary>The same for another parent, or none.</summary>
+    /// <param name="path">The image.</param>
+    /// <param name="parent">Null for none.</param>
+    /// <param name="parentPath">Full path of the parent; null leaves its name out.</param>
+    /// <exception cref="DiskException">A link by which the parent could not be found or told from others.</exception>
+    public static IReadOnlyList<VmdkKeyChange> Relink(string path, ParentLink? parent, string? parentPath)
     {
-        var values = new List<(string Key, string Value)>();
+        var hint = parent is null || parentPath is null ? null : System.IO.Path.GetRelativePath(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path)) ?? "/", parentPath);
+        VmdkLayout.RequireName(path, hint);
+        if (parent is { Uuid: var uuid } known && uuid == Guid.Empty && (known.ContentId is null or NoParentContentId || hint is null))
+        {
+            throw MetadataRules.Refused(
+                path, "the new parent has no UUID, and without one a VMDK knows its parent by file name and CID, of which one is missing; give the parent a UUID, or convert it to .vdi.");
+        }
+
+        // With its old number programs that know nothing of the key refuse a parent of another state, instead of believing it.
+        var isAnyState = parent is { IsStateless: true };
+        var changes = new List<VmdkKeyChange>();
+        if (!isAnyState)
+        {
+            changes.Add(new(KeyParentContentId, (parent?.ContentId ?? NoParentContentId).ToString("x8", CultureInfo.InvariantCulture)));
+        }
+
+        changes.Add(new(KeyParentHint, hint));
+        changes.Add(new(KeyUuidParent, (parent?.Uuid ?? Guid.Empty).ToString("D")));
+        changes.Add(new(KeyUuidParentModification, (parent?.ModificationUuid ?? Guid.Empty).ToString("D")));
+        changes.Add(new(KeyParentState, isAnyState ? ParentStateAny : null));
+        return changes;
+    }
+
+    private static List<VmdkKeyChange> Values(ImageMetadata change)
+    {
+        var values = new List<VmdkKeyChange>();
         Add(KeyUuidImage, change.Uuid?.ToString("D"));
         Add(KeyUuidModification, change.ModificationUuid?.ToString("D"));
         Add(KeyUuidParent, change.ParentUuid?.ToString("D"));
         Add(KeyUuidParentModification, change.ParentModificationUuid?.ToString("D"));
+        if (change.ParentModificationUuid is { } state && state != Guid.Empty)
+        {
+            values.Add(new(KeyParentState, null));
+        }
+
         Add(KeyComment, change.Comment is { } comment ? VmdkText.Encode(comment) : null);
         AddGeometry(change.Pchs, KeyCylinders, KeyHeads, KeySectors);
         AddGeometry(change.Lchs, KeyBiosCylinders, KeyBiosHeads, KeyBiosSectors);
@@ -88,7 +87,7 @@ internal static class VmdkMetadata
         {
             if (value is not null)
             {
-                values.Add((key, value));
+                values.Add(new(key, value));
             }
         }
     }

@@ -31,7 +31,7 @@ internal sealed class VmdkRewrite
     public VmdkSource Source { get; }
 
     /// <summary>Works the change out and refuses it where it cannot be made safely. Changes nothing.</summary>
-    public static async ValueTask<VmdkRewrite> PlanAsync(ByteStore store, ImageMetadata change, CancellationToken cancellationToken)
+    public static async ValueTask<VmdkRewrite> PlanAsync(ByteStore store, IReadOnlyList<VmdkKeyChange> changes, CancellationToken cancellationToken)
     {
         // As it is now: it also holds what this session has written.
         var source = await VmdkSource.ReadAsync(store, cancellationToken);
@@ -39,14 +39,14 @@ internal sealed class VmdkRewrite
         var room = new byte[(int)Math.Min(size, MaxDescriptorSize)];
         await store.ReadAsync(source.DescriptorOffset, room, cancellationToken);
         var end = room.AsSpan().IndexOf((byte)0) is var zero and >= 0 ? zero : room.Length;
-        var text = VmdkMetadata.Change(store.Name, source.Descriptor, room.AsSpan(0, end), change);
+        var text = VmdkKeyChange.Apply(source.Descriptor, room.AsSpan(0, end), changes);
 
         // What may follow the end of a text in its file is nobody's, and left out where the length changes.
         var length = source.Embedded is not null || text.Length == end ? room.Length : text.Length;
         if (source.Embedded is null ? text.Length > MaxDescriptorSize : text.Length >= room.Length)
         {
             throw MetadataRules.Refused(
-                store.Name, $"the VMDK descriptor would have {text.Length} bytes; allowed are {(source.Embedded is null ? MaxDescriptorSize : room.Length - 1)}, use a shorter comment.");
+                store.Name, $"the VMDK descriptor would have {text.Length} bytes; allowed are {(source.Embedded is null ? MaxDescriptorSize : room.Length - 1)}, shorten its comment or its parent's name.");
         }
 
         var filled = new byte[length];
@@ -115,10 +115,29 @@ internal sealed class VmdkRewrite
     /// <summary>Sectors that either text takes, its closing zero included.</summary>
     private int TextSectors => (_textLength / SectorSize) + 1;
 
+    /// <summary>
+    /// Sectors from the text to where the second one goes meanwhile: empty ones, for others may be of a change that was cut off, or anybody's; null when
+    /// the room has too few in a row.
+    /// </summary>
+    private int? SecondText
+    {
+        get
+        {
+            for (var at = TextSectors; (at + TextSectors) * SectorSize <= _room.Length; at++)
+            {
+                if (!_room.AsSpan(at * SectorSize, TextSectors * SectorSize).ContainsAnyExcept((byte)0))
+                {
+                    return at;
+                }
+            }
+
+            return null;
+        }
+    }
+
     private void RequireRoom()
     {
-        if (_old.Embedded is not null && OnlySector is null && !_filled.AsSpan().SequenceEqual(_room)
-            && (2 * TextSectors * SectorSize > _room.Length || _room.AsSpan(TextSectors * SectorSize, TextSectors * SectorSize).ContainsAnyExcept((byte)0)))
+        if (_old.Embedded is not null && OnlySector is null && !_filled.AsSpan().SequenceEqual(_room) && SecondText is null)
         {
             throw MetadataRules.Refused(
                 _store.Name,
@@ -130,9 +149,10 @@ internal sealed class VmdkRewrite
     {
         var header = _old.Embedded!;
         var length = TextSectors * SectorSize;
-        var second = _old.DescriptorOffset + length;
+        var sectors = (ulong)SecondText!.Value;
+        var second = _old.DescriptorOffset + ((long)sectors * SectorSize);
         await WriteAsync(second, _filled.AsMemory(0, length));
-        await PointAtAsync(header.DescriptorOffset + (ulong)TextSectors, header.DescriptorSize - (ulong)TextSectors);
+        await PointAtAsync(header.DescriptorOffset + sectors, header.DescriptorSize - sectors);
         await WriteAsync(_old.DescriptorOffset, _filled.AsMemory(0, length));
         await PointAtAsync(header.DescriptorOffset, header.DescriptorSize);
         await WriteAsync(second, new byte[length]);

@@ -117,6 +117,49 @@ public sealed class MergePowerCutTests
         }
     }
 
+    /// <summary>A guest writes and flushes in the very moment when all that is left of a merge is its end.</summary>
+    [Theory]
+    [InlineData("vdi-64k vdi-64k vdi-64k vdi-64k")]
+    [InlineData("vhd-64k vhd-64k vhd-64k vhd-64k")]
+    [InlineData("vmdk vmdk-4k vmdk vmdk")]
+    public async Task What_a_guest_flushes_while_its_leaf_is_merged_away_survives_a_power_cut_at_any_later_moment(string kinds)
+    {
+        var (files, leaf, model) = await MakeAsync(kinds, 7);
+        var target = PathOf(files, leaf, 1);
+        var host = new CrashHost(files);
+        LiveChain? chain = null;
+        var flushed = 0;
+        var data = Enumerable.Repeat((byte)0x5C, Capacity).ToArray();
+        host.Wrap = store => store.Name != target || !store.CanWrite ? store : new FailingStore(store)
+        {
+            Fault = (call, _, _) =>
+            {
+                // Every flush of the image that takes the content, up to the last before the pause.
+                if (call == StoreCall.Flush && chain is not null && flushed == 0)
+                {
+                    flushed = -1;
+                    chain.WriteAsync(0, data).AsTask().GetAwaiter().GetResult();
+                    chain.FlushAsync().AsTask().GetAwaiter().GetResult();
+                    data.CopyTo(model, 0);
+                    flushed = host.Clock.Now;
+                }
+
+                return null;
+            },
+        };
+        await using (chain = await LiveBench.OpenAsync(host, leaf))
+        {
+            await chain.MergeAsync(3, 1);
+        }
+
+        Assert.True(flushed > 0);
+        for (var cut = flushed; cut <= host.Clock.Now; cut++)
+        {
+            await CheckAsync(host.At(cut, static (_, _) => true), leaf, target, model, $"cut after operation {cut}, all there");
+            await CheckAsync(host.At(cut, static (_, sector) => sector == CrashHost.Removal), leaf, target, model, $"cut after operation {cut}, all gone but removals");
+        }
+    }
+
     private static async Task<(MemoryProvider Files, string Leaf, byte[] Model)> MakeAsync(string kinds, int seed)
     {
         var kind = kinds.Split(' ');

@@ -20,7 +20,7 @@ public sealed class ChainAllocationTests : IDisposable
     private const int Block = 4096;
     private readonly TempFolder _folder = new();
 
-    public static TheoryData<string, ushort> Rows { get; } = new MatrixTheoryData<string, ushort>(["raw", "vdi", "vhd", "vmdk"], [NBD_CMD_READ, NBD_CMD_WRITE])
+    public static TheoryData<string, ushort> Rows { get; } = new MatrixTheoryData<string, ushort>(["raw", "vdi", "vhd", "vmdk", "live"], [NBD_CMD_READ, NBD_CMD_WRITE])
     {
         // A write past the page cache completes later, and what is to be done then takes an object.
         { "device", NBD_CMD_READ },
@@ -85,7 +85,11 @@ public sealed class ChainAllocationTests : IDisposable
     private static async Task<DiskChain> OpenDeviceAsync(string path) =>
         await new ChainOpener(new FileStoreProvider()).OpenAsync(path, new ChainOpenOptions { LeafMayBeDevice = true, Format = "raw" }, CancellationToken.None);
 
-    private async Task<DiskChain> OpenAsync(string format)
+    private async Task<BlockDevice> OpenAsync(string format) => format == "live"
+        ? new LiveChain(await OpenChainAsync("vdi"), new ChainOpener(new FileStoreProvider()), new ChainOpenOptions())
+        : await OpenChainAsync(format);
+
+    private async Task<DiskChain> OpenChainAsync(string format)
     {
         var provider = new FileStoreProvider();
         ImageFormat made = format switch

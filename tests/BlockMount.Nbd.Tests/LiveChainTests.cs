@@ -1,0 +1,86 @@
+using BlockMount.Core.Chain;
+using BlockMount.Core.Formats;
+using BlockMount.Nbd.Tests.Support;
+using BlockMount.Platform.Files;
+using BlockMount.TestSupport;
+
+namespace BlockMount.Nbd.Tests;
+
+/// <summary>A chain of real files that is served while images are stacked on it, merged and closed.</summary>
+public sealed class LiveChainTests
+{
+    private const int Snapshots = 50;
+
+    [Theory]
+    [InlineData("vdi")]
+    [InlineData("vhd")]
+    [InlineData("vmdk")]
+    public async Task Fio_finds_no_wrong_byte_while_fifty_snapshots_are_taken_and_merged(string format)
+    {
+        Peer.Require("fio", "fio");
+        using var folder = new TempFolder();
+        var chain = await MakeAsync(folder, format);
+        await using (chain)
+        {
+            await using var server = new TestServer(chain);
+            await File.WriteAllTextAsync(
+                folder["job.fio"],
+                $"""
+                [global]
+                ioengine=nbd
+                uri={server.Uri}
+                rw=randwrite
+                bsrange=4k-64k
+                verify=crc32c
+                verify_fatal=1
+                verify_backlog=32
+                fsync=64
+                iodepth=8
+                size=16M
+                time_based=1
+                runtime=8
+                group_reporting=1
+                [a]
+                offset=0
+                [b]
+                offset=16M
+                """);
+            var fio = Peer.RunAsync("fio", [folder["job.fio"]]);
+            var random = new Random(1);
+            for (var i = 0; i < Snapshots; i++)
+            {
+                await chain.StackAsync(folder[$"snapshot-{i}.{format}"], FormatRegistry.ByName(format));
+                Assert.False(fio.IsCompleted && i < Snapshots / 2, "fio ended before the snapshots were taken");
+                if (chain.Layers.Count > 3)
+                {
+                    var low = random.Next(0, chain.Layers.Count - 1);
+                    var high = random.Next(low + 1, chain.Layers.Count);
+                    await (random.Next(2) == 0 ? chain.MergeAsync(high, low) : chain.MergeAsync(low, high));
+                }
+            }
+
+            var result = await fio;
+            Assert.True(result.ExitCode == 0 && result.Output.Contains("err= 0", StringComparison.Ordinal), result.Error + result.Output);
+        }
+
+        // The files of the chain are all that is left, and they hold together.
+        var files = Directory.GetFiles(folder.Root, "*." + format);
+        Assert.Equal(chain.Layers.Count, files.Length);
+        await using var again = await new ChainOpener(new FileStoreProvider()).OpenAsync(chain.Layers[^1].Path, new ChainOpenOptions { ReadOnly = true });
+        Assert.Equal(chain.Layers.Count, again.Layers.Count);
+    }
+
+    private static async Task<LiveChain> MakeAsync(TempFolder folder, string format)
+    {
+        var provider = new FileStoreProvider();
+        var path = folder["base." + format];
+        await using (var store = await provider.CreateAsync(path))
+        {
+            await FormatRegistry.ByName(format).CreateAsync(store, new ImageContext(provider), new ImageCreateOptions { Capacity = 48 << 20 }, CancellationToken.None);
+        }
+
+        var opener = new ChainOpener(provider);
+        var options = new ChainOpenOptions();
+        return new LiveChain(await opener.OpenAsync(path, options), opener, options);
+    }
+}

@@ -305,7 +305,7 @@ public sealed class RelinkTests
         var (path, parent) = await MakeAsync("vhd-64k");
         var content = await ContentAsync(path);
         var link = (await TestChains.IdentifyAsync(_provider, parent)).ToLink();
-        for (var failed = 0; failed < 9; failed++)
+        for (var failed = 0; failed < 11; failed++)
         {
             FailingStore? failing = null;
             _provider.Wrap = s => s.CanWrite ? failing = new FailingStore(s) : s;
@@ -313,7 +313,7 @@ public sealed class RelinkTests
             {
                 var flushes = 0;
                 failing!.Fault = (call, _, _) => call == StoreCall.Flush && flushes++ == failed ? FailingStore.IoError() : null;
-                if (failed < 8)
+                if (failed < 10)
                 {
                     Assert.Equal(ErrorKind.Io, (await Assert.ThrowsAsync<DiskException>(async () => await image.RelinkAsync(link, parent, default))).Kind);
                     failing.Fault = static (_, _, _) => null;

@@ -220,7 +220,7 @@ internal sealed class VhdLayer : ImageLayer
                 lacking.ForEach(l => _bitmaps.SetPresent(l.Block, l.Sector, l.Count));
                 (_footer, _footerPosition, _header) = (relink.Footer, relink.FooterPosition, header);
                 _structure = _structure with { Footer = _footer, Sparse = header, Copies = VhdCopies.Whole, FooterPosition = _footerPosition, FileLength = _store.Length };
-                _table.KeepUpTo(relink.KeptUpTo);
+                _table.KeepUpTo(relink.FooterPosition);
                 _parentPaths = parent is null ? [] : await VhdLocators.ReadAsync(_store, header, CancellationToken.None);
                 if (lacking.Count > 0)
                 {

@@ -37,7 +37,6 @@ internal sealed class VhdRelink
 
         // Old room is used again, so that only a text that outgrows it stays at the end of the file.
         var kept = laid.Select(e => RoomFor(e, structure, table) ?? e).ToArray();
-        KeptUpTo = kept.SequenceEqual(laid) || kept.Any(e => (long)e.Offset >= _start) ? _start + _locators.Length : _start;
         for (var i = 0; i < kept.Length; i++)
         {
             if (kept[i] != laid[i])
@@ -55,41 +54,52 @@ internal sealed class VhdRelink
         var type = parent is null ? TypeDynamic : TypeDifferencing;
         _between = _old.WithHeader(stamp, SecondPosition, type);
         Footer = _old.WithHeader(stamp, home, type);
+
+        // Nothing stays between the last block and the footer: other programs put a block there and write to parts of it alone.
+        FooterPosition = parent is null
+            ? RoundUp(Math.Max(Math.Max(table.BlocksEnd, structure.Sparse!.TableEnd), home + DynamicHeaderSize))
+            : kept.Any(e => (long)e.Offset >= _start) ? SecondPosition : _start;
     }
 
     /// <summary>The footers as they will be.</summary>
     public VhdFooter Footer { get; }
 
-    /// <summary>Where they lie at the end of the file.</summary>
-    public long FooterPosition => SecondPosition + DynamicHeaderSize;
+    /// <summary>Where the second of them will end the file; what the image needs lies in front of it.</summary>
+    public long FooterPosition { get; }
 
     /// <summary>The header as it will be.</summary>
     public byte[] HeaderBytes { get; }
 
     public long HeaderPosition { get; }
 
-    /// <summary>End of what the image needs of the new part of the file.</summary>
-    public long KeptUpTo { get; }
-
     private long SecondPosition => _start + _locators.Length;
+
+    /// <summary>Where the footer lies meanwhile.</summary>
+    private long FooterBetween => SecondPosition + DynamicHeaderSize;
 
     /// <summary>Makes the change: old or new link are whole at every moment, names and all.</summary>
     public async ValueTask WriteAsync()
     {
         // The footer comes first and makes the file longer, so that the file's last sector is never anything else.
-        await _store.WriteAsync(FooterPosition, _old.Bytes, CancellationToken.None);
+        await _store.WriteAsync(FooterBetween, _old.Bytes, CancellationToken.None);
         await _store.WriteAsync(_start, _locators, CancellationToken.None);
         await _store.WriteAsync(SecondPosition, _second, CancellationToken.None);
         await _store.FlushAsync(CancellationToken.None);
-        await VhdMetadata.WriteFootersAsync(_store, _old, _between, FooterPosition);
+        await VhdMetadata.WriteFootersAsync(_store, _old, _between, FooterBetween);
         foreach (var (offset, bytes) in _final)
         {
             await _store.WriteAsync(offset, bytes, CancellationToken.None);
         }
 
         await _store.FlushAsync(CancellationToken.None);
-        await VhdMetadata.WriteFootersAsync(_store, _between, Footer, FooterPosition);
+        await VhdMetadata.WriteFootersAsync(_store, _between, Footer, FooterBetween);
+        await _store.WriteAsync(FooterPosition, Footer.Bytes, CancellationToken.None);
+        await _store.FlushAsync(CancellationToken.None);
+        await _store.SetLengthAsync(FooterPosition + FooterSize, CancellationToken.None);
+        await _store.FlushAsync(CancellationToken.None);
     }
+
+    private static long RoundUp(long bytes) => (bytes + SectorSize - 1) / SectorSize * SectorSize;
 
     private static void PutParent(byte[] header, ParentLink? parent, string? parentPath)
     {

@@ -78,6 +78,9 @@ internal sealed class VhdTable
         }
     }
 
+    /// <summary>Byte behind the last block of the file; 0 when it has none.</summary>
+    public long BlocksEnd => _entries.Where(static e => e != EntryFree).Select(e => ((long)e * SectorSize) + _stride).DefaultIfEmpty().Max();
+
     /// <summary>Whether a block has a byte of the file from <paramref name="from"/> up to <paramref name="to"/>.</summary>
     public bool HasBlockIn(long from, long to) =>
         _entries.Any(e => e != EntryFree && Overlaps((long)e * SectorSize, ((long)e * SectorSize) + _stride, from, to));

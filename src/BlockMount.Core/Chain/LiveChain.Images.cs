@@ -72,6 +72,7 @@ public sealed partial class LiveChain
                 }
 
                 _chain = _chain.With(Layers.Take(layers.Length - 1).ToArray());
+                _isReadOnly = _chain.IsReadOnly;
             }
 
             await last.DisposeAsync();
@@ -116,6 +117,7 @@ public sealed partial class LiveChain
             }
 
             _chain = _chain.With([.. Layers, child]);
+            _isReadOnly = !child.CanWrite;
         }
         catch
         {

@@ -20,6 +20,7 @@ public sealed partial class LiveChain : BlockDevice
     private readonly SemaphoreSlim _operation = new(1);
     private volatile DiskChain _chain;
     private volatile ChangeTracker? _tracker;
+    private volatile bool _isReadOnly;
 
     /// <param name="chain">Open; belongs to this from now on.</param>
     /// <param name="opener">Opens images again in another mode.</param>
@@ -28,6 +29,7 @@ public sealed partial class LiveChain : BlockDevice
         : base(chain.Name, chain.Length, chain.IsReadOnly)
     {
         _chain = chain;
+        _isReadOnly = chain.IsReadOnly;
         _opener = opener;
         _options = options;
     }
@@ -36,7 +38,8 @@ public sealed partial class LiveChain : BlockDevice
     public IReadOnlyList<ImageLayer> Layers => _chain.Layers;
 
     /// <summary>Whether the last image is open for reading only; an image stacked on it changes that.</summary>
-    public override bool IsReadOnly => _chain.IsReadOnly;
+    /// <remarks>Asked before a request waits for an exchange of images, in the middle of which the last of them may not be writable.</remarks>
+    public override bool IsReadOnly => _isReadOnly;
 
     public override int LogicalSectorSize => _chain.LogicalSectorSize;
 

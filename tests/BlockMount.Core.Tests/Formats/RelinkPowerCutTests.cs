@@ -14,7 +14,7 @@ public sealed class RelinkPowerCutTests
     private const int Capacity = 8 * 65536;
 
     public static MatrixTheoryData<string, string> Cases { get; } = new(
-        ["vdi", "vdi-64k", "vmdk", "vmdk-zeroed", "vmdk-split", "vhd-4k", "vhd-64k"], ["other", "stateless", "longer", "none"]);
+        ["vdi", "vdi-64k", "vmdk", "vmdk-zeroed", "vmdk-split", "vhd-4k", "vhd-64k", "vhd-64k-tail"], ["other", "stateless", "longer", "none"]);
 
     [Theory]
     [MemberData(nameof(Cases))]
@@ -97,6 +97,8 @@ public sealed class RelinkPowerCutTests
 
     private static async Task<(string Path, string Parent)> MakeAsync(MemoryProvider files, string kind)
     {
+        var hasTail = kind.EndsWith("-tail", StringComparison.Ordinal);
+        kind = hasTail ? kind[..^5] : kind;
         var parent = await TestImages.MakeAsync(files, kind, "/d/base", Capacity);
         var path = await TestImages.MakeAsync(files, kind, "/d/disk", Capacity, parent);
         await using (var chain = await TestChains.OpenAsync(files, path))
@@ -110,6 +112,13 @@ public sealed class RelinkPowerCutTests
             var bytes = files[path];
             var block = 70_000 / System.Buffers.Binary.BinaryPrimitives.ReadInt32BigEndian(bytes.AsSpan(512 + 32));
             bytes[512L * System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan(1536 + (4 * block)))] = 0x5A;
+        }
+
+        // File space behind the last block that nothing names, as a session leaves it that was cut off; the footer lies at its end.
+        if (hasTail)
+        {
+            var bytes = files[path];
+            files[path] = [.. bytes[..^512], .. new byte[200 * 512], .. bytes[^512..]];
         }
 
         return (path, parent);

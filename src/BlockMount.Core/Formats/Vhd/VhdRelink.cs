@@ -82,6 +82,14 @@ internal sealed class VhdRelink
     {
         // The footer comes first and makes the file longer, so that the file's last sector is never anything else.
         await _store.WriteAsync(FooterBetween, _old.Bytes, CancellationToken.None);
+        if (_store.Length > FooterBetween + FooterSize)
+        {
+            // Behind space that nothing names lies the footer of now, which would contradict the copy once that is another.
+            await _store.FlushAsync(CancellationToken.None);
+            await _store.SetLengthAsync(FooterBetween + FooterSize, CancellationToken.None);
+            await _store.FlushAsync(CancellationToken.None);
+        }
+
         await _store.WriteAsync(_start, _locators, CancellationToken.None);
         await _store.WriteAsync(SecondPosition, _second, CancellationToken.None);
         await _store.FlushAsync(CancellationToken.None);

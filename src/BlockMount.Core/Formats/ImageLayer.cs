@@ -123,6 +123,31 @@ public abstract class ImageLayer : IAsyncDisposable
         await write();
     }
 
+    /// <summary>Whether <see cref="ResizeAsync"/> would carry out the change. Changes nothing.</summary>
+    /// <exception cref="DiskException">As <see cref="ResizeAsync"/>.</exception>
+    public async ValueTask CheckResizeAsync(long capacity, CancellationToken cancellationToken) =>
+        await PlanResizeCheckedAsync(capacity, cancellationToken);
+
+    /// <summary>
+    /// Gives the image another size, durably: after a power cut it has the old or the new one, with every byte that both have. Bytes that are new
+    /// are not held by the image, or are zero in it; what lay behind a smaller end is given up, so that the caller answers for the disk reading as zero
+    /// there (<see cref="Chain.ChainResize"/> does). Identity and links stay. Everything written before was flushed, and nobody uses the image meanwhile; afterwards
+    /// it shows the old size, takes no change, and is to be closed.
+    /// </summary>
+    /// <param name="capacity">Bytes, a positive multiple of 512.</param>
+    /// <param name="progress">Told the bytes of blocks that were moved inside the image's files, in growing order.</param>
+    /// <param name="cancellationToken">Stops between pieces until the new size counts, with the old size in effect, and while a smaller one is tidied up.</param>
+    /// <exception cref="DiskException">
+    /// <see cref="ErrorKind.InvalidArgument"/> or <see cref="ErrorKind.UnsupportedFeature"/> for a size that this image cannot have, and <see cref="ErrorKind.ReadOnly"/>:
+    /// nothing has changed then. Others when the host failed.
+    /// </exception>
+    public async ValueTask ResizeAsync(long capacity, IProgress<long>? progress, CancellationToken cancellationToken)
+    {
+        var write = await PlanResizeCheckedAsync(capacity, cancellationToken);
+        cancellationToken.ThrowIfCancellationRequested();
+        await write(progress, cancellationToken);
+    }
+
     /// <summary>Says where the run that starts at <paramref name="offset"/> is; at most <paramref name="length"/> bytes of it.</summary>
     public abstract ValueTask<BlockRun> ResolveAsync(long offset, long length, CancellationToken cancellationToken);
 
@@ -181,6 +206,21 @@ public abstract class ImageLayer : IAsyncDisposable
     /// <summary>Checks another link against what the format allows, and returns what records it. Changes nothing itself.</summary>
     protected virtual ValueTask<Func<ValueTask>> PlanRelinkAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken) =>
         throw MetadataRules.Refused(Path, "this kind of image has no place for a parent.");
+
+    /// <summary>Checks another size against what the format allows, and returns what makes it. Changes nothing itself.</summary>
+    protected virtual ValueTask<Func<IProgress<long>?, CancellationToken, ValueTask>> PlanResizeAsync(long capacity, CancellationToken cancellationToken) =>
+        throw ResizeRules.Unsupported(Path, "this kind of image keeps the size it was made with");
+
+    private ValueTask<Func<IProgress<long>?, CancellationToken, ValueTask>> PlanResizeCheckedAsync(long capacity, CancellationToken cancellationToken)
+    {
+        if (!CanWrite)
+        {
+            throw DiskErrors.ReadOnly(Path, "change of its size");
+        }
+
+        ResizeRules.Check(Path, capacity);
+        return capacity == Capacity ? new(static (_, _) => ValueTask.CompletedTask) : PlanResizeAsync(capacity, cancellationToken);
+    }
 
     private ValueTask<Func<ValueTask>> PlanRelinkCheckedAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken)
     {

@@ -17,6 +17,16 @@ internal sealed class RawLayer(ByteStore store) : FlatLayer(store, store.Length)
         Allocated = Capacity,
     };
 
+    protected override ValueTask<Func<IProgress<long>?, CancellationToken, ValueTask>> PlanResizeAsync(long capacity, CancellationToken cancellationToken)
+    {
+        ResizeRules.Require(Store.Name, Store.LogicalSectorSize == 1, "it is a block device, whose size is its own.");
+        return new(async (_, _) =>
+        {
+            await Store.SetLengthAsync(capacity, CancellationToken.None);
+            await Store.FlushAsync(CancellationToken.None);
+        });
+    }
+
     /// <summary>A raw file has no place to record a change.</summary>
     public override ValueTask BeginWritingAsync(bool contentChanges, CancellationToken cancellationToken) => ValueTask.CompletedTask;
 }

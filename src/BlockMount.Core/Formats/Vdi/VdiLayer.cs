@@ -161,6 +161,14 @@ internal sealed class VdiLayer : ImageLayer
     protected override ValueTask<Func<ValueTask>> PlanRelinkAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken) =>
         PlanSectorAsync(old => VdiMetadata.Relink(_store.Name, _header, old, parent), cancellationToken);
 
+    protected override async ValueTask<Func<IProgress<long>?, CancellationToken, ValueTask>> PlanResizeAsync(long capacity, CancellationToken cancellationToken)
+    {
+        // As it is now, with the count of blocks that this session has written.
+        var sector = new byte[HeaderSectorSize];
+        await _store.ReadAsync(0, sector, cancellationToken);
+        return new VdiResize(_store, VdiHeader.Parse(_store.Name, sector, _store.Length), _table, capacity).RunAsync;
+    }
+
     /// <summary>All fields lie in the first sector, so that a change of any of them is one write.</summary>
     private async ValueTask<Func<ValueTask>> PlanSectorAsync(Func<byte[], byte[]> change, CancellationToken cancellationToken)
     {

@@ -52,6 +52,70 @@ internal sealed class VhdFixedLayer(ByteStore store, VhdStructure structure) : F
         });
     }
 
+    protected override async ValueTask<Func<IProgress<long>?, CancellationToken, ValueTask>> PlanResizeAsync(long capacity, CancellationToken cancellationToken)
+    {
+        VhdResize.RequireSize(Store.Name, capacity);
+        if (!IsFooterOneSector)
+        {
+            throw ResizeRules.Unsupported(
+                Store.Name, $"its footer of {_structure.FileLength - FooterPosition} bytes at byte {FooterPosition} is not one whole sector, so a power cut could leave half of it");
+        }
+
+        // Without its own footer right behind the disk the file would be taken for the one that its user keeps at the start of it.
+        var first = new byte[FooterSize];
+        await Store.ReadAsync(0, first, cancellationToken);
+        return VhdFooter.HasCookie(first)
+            ? throw ResizeRules.Unsupported(Store.Name, "its disk itself begins as a dynamic VHD does, and while the size changes the file could be taken for that one")
+            : (_, token) => ResizeAsync(capacity, token);
+    }
+
+    private async ValueTask ResizeAsync(long capacity, CancellationToken cancellationToken)
+    {
+        var old = _structure.Footer.WithTimeStamp(_timeStamp);
+        var footer = old.WithSize(_timeStamp, capacity);
+        if (capacity > FooterPosition)
+        {
+            // The old size with the footer at the new end, then nothing but zeros between the two, then the new size. At no moment the file ends in
+            // anything but a footer, for it would be a raw image then.
+            await Store.WriteAsync(capacity, old.Bytes, CancellationToken.None);
+            await Store.FlushAsync(CancellationToken.None);
+            try
+            {
+                await Store.AllocateAsync(FooterPosition, capacity + FooterSize - FooterPosition, cancellationToken);
+            }
+            catch
+            {
+                await Store.SetLengthAsync(FooterPosition + FooterSize, CancellationToken.None);
+                throw;
+            }
+
+            await Store.ZeroAsync(Capacity, FooterPosition + FooterSize - Capacity, keepAllocated: true, CancellationToken.None);
+            await WriteFooterAsync(footer, capacity);
+            return;
+        }
+
+        if (capacity > Capacity)
+        {
+            await Store.ZeroAsync(Capacity, capacity - Capacity, keepAllocated: true, cancellationToken);
+            await Store.FlushAsync(cancellationToken);
+        }
+
+        await WriteFooterAsync(footer, FooterPosition);
+        if (capacity < FooterPosition)
+        {
+            await WriteFooterAsync(footer, capacity);
+            await Store.SetLengthAsync(capacity + FooterSize, CancellationToken.None);
+            await Store.FlushAsync(CancellationToken.None);
+        }
+    }
+
+    private async ValueTask WriteFooterAsync(VhdFooter footer, long position)
+    {
+        await Store.FlushAsync(CancellationToken.None);
+        await Store.WriteAsync(position, footer.Bytes, CancellationToken.None);
+        await Store.FlushAsync(CancellationToken.None);
+    }
+
     private long FooterPosition => _structure.FooterPosition!.Value;
 
     private bool IsFooterOneSector => FooterPosition % SectorSize == 0 && _structure.FileLength - FooterPosition == FooterSize;

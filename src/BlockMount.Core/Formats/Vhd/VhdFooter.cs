@@ -90,6 +90,16 @@ internal sealed record VhdFooter
         return new VhdFooter { Bytes = bytes };
     }
 
+    /// <param name="stamp">Time stamp.</param>
+    /// <param name="size">Current size in bytes; the geometry becomes the one that belongs to it.</param>
+    public VhdFooter WithSize(uint stamp, long size)
+    {
+        var bytes = With(stamp, null, VhdGeometry.For(size)).Bytes;
+        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(OffCurrentSize), size);
+        VhdChecksum.Put(bytes, OffChecksum);
+        return new VhdFooter { Bytes = bytes };
+    }
+
     private uint U32(int at) => BinaryPrimitives.ReadUInt32BigEndian(Bytes.AsSpan(at));
 
     private ulong U64(int at) => BinaryPrimitives.ReadUInt64BigEndian(Bytes.AsSpan(at));

@@ -236,6 +236,12 @@ internal sealed class VhdLayer : ImageLayer
         };
     }
 
+    protected override ValueTask<Func<IProgress<long>?, CancellationToken, ValueTask>> PlanResizeAsync(long capacity, CancellationToken cancellationToken)
+    {
+        RequireWhole();
+        return new(new VhdResize(_store, _structure with { Footer = _footer }, _table, _timeStamp, _footerPosition, capacity).RunAsync);
+    }
+
     /// <summary>Makes the sectors zero that allocated blocks lack, where nobody sees them yet.</summary>
     private async ValueTask<List<(int Block, int Sector, int Count)>> ZeroLackingAsync()
     {

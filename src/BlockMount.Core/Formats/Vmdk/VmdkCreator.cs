@@ -86,7 +86,8 @@ internal static class VmdkCreator
     private static byte[] Descriptor(VmdkLayout layout, ImageCreateOptions options) =>
         Encoding.UTF8.GetBytes(layout.Text(options, NewContentId(), options.Uuid ?? Guid.NewGuid()));
 
-    private static async ValueTask WriteSparseAsync(ByteStore store, VmdkLayout layout, long sectors, byte[] descriptor, CancellationToken cancellationToken)
+    /// <summary>Lays a sparse extent of free grains out in an empty file, durably; with a descriptor inside when that is not empty.</summary>
+    public static async ValueTask WriteSparseAsync(ByteStore store, VmdkLayout layout, long sectors, byte[] descriptor, CancellationToken cancellationToken)
     {
         var tables = (sectors + ((long)layout.GrainSectors * DefaultGtesPerGt) - 1) / ((long)layout.GrainSectors * DefaultGtesPerGt);
         var directorySectors = ((4 * tables) + SectorSize - 1) / SectorSize;

@@ -9,7 +9,7 @@ internal sealed class VmdkLayer : ImageLayer
 {
     private readonly IStoreProvider _provider;
     private readonly VmdkExtent[] _extents;
-    private readonly ByteStore[] _files;
+    private ByteStore[] _files;
     private readonly VmdkWriter? _writer;
     private readonly IReadOnlyList<ImageDiagnostic> _findings;
     private ByteStore _store;
@@ -152,15 +152,33 @@ internal sealed class VmdkLayer : ImageLayer
     }
 
     protected override ValueTask<Func<ValueTask>> PlanMetadataAsync(ImageMetadata change, CancellationToken cancellationToken) =>
-        PlanRewriteAsync(VmdkMetadata.Changes(Path, change), cancellationToken);
+        PlanKeysAsync(VmdkMetadata.Changes(Path, change), cancellationToken);
 
     protected override ValueTask<Func<ValueTask>> PlanRelinkAsync(ParentLink? parent, string? parentPath, CancellationToken cancellationToken) =>
-        PlanRewriteAsync(VmdkMetadata.Relink(Path, parent, parentPath), cancellationToken);
+        PlanKeysAsync(VmdkMetadata.Relink(Path, parent, parentPath), cancellationToken);
 
-    private async ValueTask<Func<ValueTask>> PlanRewriteAsync(IReadOnlyList<VmdkKeyChange> changes, CancellationToken cancellationToken)
+    protected override async ValueTask<Func<IProgress<long>?, CancellationToken, ValueTask>> PlanResizeAsync(long capacity, CancellationToken cancellationToken)
+    {
+        ResizeRules.Require(Path, !Writer.HasBegun, "it has been written to since it was opened; close it and open it again to change its size.");
+        var plan = VmdkResizePlan.For(Path, _provider, _source.Descriptor, _extents, capacity);
+        var rewrite = await PlanRewriteAsync(plan.Change, cancellationToken);
+        return (_, token) => new VmdkResize(_provider, _extents, plan, rewrite, CloseAsync).RunAsync(token);
+    }
+
+    /// <summary>Closes a file that the image does not consist of any more.</summary>
+    private async ValueTask CloseAsync(ByteStore file)
+    {
+        _files = [.. _files.Where(f => !ReferenceEquals(f, file))];
+        await file.DisposeAsync();
+    }
+
+    private ValueTask<Func<ValueTask>> PlanKeysAsync(IReadOnlyList<VmdkKeyChange> changes, CancellationToken cancellationToken) =>
+        PlanRewriteAsync((descriptor, text) => VmdkKeyChange.Apply(descriptor, text, changes), cancellationToken);
+
+    private async ValueTask<Func<ValueTask>> PlanRewriteAsync(Func<VmdkDescriptor, byte[], byte[]> change, CancellationToken cancellationToken)
     {
         Writer.RequireWhole();
-        var rewrite = await VmdkRewrite.PlanAsync(_store, changes, cancellationToken);
+        var rewrite = await VmdkRewrite.PlanAsync(_store, change, cancellationToken);
         return async () =>
         {
             ByteStore store;

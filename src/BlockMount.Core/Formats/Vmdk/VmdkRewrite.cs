@@ -30,8 +30,8 @@ internal sealed class VmdkRewrite
     /// <summary>The descriptor as it will be.</summary>
     public VmdkSource Source { get; }
 
-    /// <summary>Works the change out and refuses it where it cannot be made safely. Changes nothing.</summary>
-    public static async ValueTask<VmdkRewrite> PlanAsync(ByteStore store, IReadOnlyList<VmdkKeyChange> changes, CancellationToken cancellationToken)
+    /// <summary>Works the change of the text, which is given without what follows its end, out and refuses it where it cannot be made safely. Changes nothing.</summary>
+    public static async ValueTask<VmdkRewrite> PlanAsync(ByteStore store, Func<VmdkDescriptor, byte[], byte[]> change, CancellationToken cancellationToken)
     {
         // As it is now: it also holds what this session has written.
         var source = await VmdkSource.ReadAsync(store, cancellationToken);
@@ -39,7 +39,7 @@ internal sealed class VmdkRewrite
         var room = new byte[(int)Math.Min(size, MaxDescriptorSize)];
         await store.ReadAsync(source.DescriptorOffset, room, cancellationToken);
         var end = room.AsSpan().IndexOf((byte)0) is var zero and >= 0 ? zero : room.Length;
-        var text = VmdkKeyChange.Apply(source.Descriptor, room.AsSpan(0, end), changes);
+        var text = change(source.Descriptor, room[..end]);
 
         // What may follow the end of a text in its file is nobody's, and left out where the length changes.
         var length = source.Embedded is not null || text.Length == end ? room.Length : text.Length;

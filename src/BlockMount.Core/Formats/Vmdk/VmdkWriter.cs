@@ -33,6 +33,9 @@ internal sealed class VmdkWriter
 
     public ImageIdentity Identity { get; private set; }
 
+    /// <summary>Whether the image has been written to since it was opened.</summary>
+    public bool HasBegun => _began;
+
     /// <summary>Where the descriptor is and what it says, after a change of it.</summary>
     public void Use(ByteStore store, VmdkSource source)
     {

@@ -43,8 +43,17 @@ public abstract class ImageFormat
     /// <summary>File name extensions with the dot, lower case.</summary>
     public abstract IReadOnlyList<string> Extensions { get; }
 
+    /// <summary>What images of this format can be and do.</summary>
+    public abstract FormatCapabilities Capabilities { get; }
+
+    /// <summary>What <see cref="ImageCreateOptions.Variant"/> may be, the usual one first.</summary>
+    public abstract IReadOnlyList<string> Variants { get; }
+
+    /// <summary>What an image can be told beside its size and variant, by the names that VirtualBox has for it.</summary>
+    public virtual IReadOnlyList<FormatConfigKey> ConfigKeys => [];
+
     /// <summary>Whether images of this format can have a parent.</summary>
-    public abstract bool CanHaveParent { get; }
+    public bool CanHaveParent => (Capabilities & FormatCapabilities.Differencing) != 0;
 
     /// <summary>Whether images of this format have a place for a comment.</summary>
     public virtual bool CanHaveComment => true;

@@ -136,6 +136,15 @@ internal sealed record MergeDocument(string Leaf, string Into, IReadOnlyList<str
 
 internal sealed record ConvertDocument(string Source, string Destination, string Format, long Capacity, long FileSize);
 
+/// <summary>One format, for <c>formats</c>.</summary>
+/// <param name="Variants">The usual one first.</param>
+internal sealed record FormatFacts(
+    string Name, IReadOnlyList<string> Extensions, IReadOnlyList<string> Variants, bool Differencing, IReadOnlyList<string> Capabilities, IReadOnlyList<ConfigKeyFacts> ConfigKeys);
+
+/// <param name="Name">As VirtualBox calls it.</param>
+/// <param name="Property">What it is in this program's own library.</param>
+internal sealed record ConfigKeyFacts(string Name, string Kind, string Property, string Description);
+
 internal sealed record ExportFacts(
     string Name, string Uri, string Image, string? Mode, string? Overlay, bool ReadOnly, long Capacity, long Reads, long BytesRead, long Writes, long BytesWritten, long Zeroes, long Trims, long Flushes);
 
@@ -179,6 +188,7 @@ internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Pu
 [JsonSerializable(typeof(SetDocument))]
 [JsonSerializable(typeof(MergeDocument))]
 [JsonSerializable(typeof(ConvertDocument))]
+[JsonSerializable(typeof(IReadOnlyList<FormatFacts>))]
 [JsonSerializable(typeof(HostStatus))]
 [JsonSerializable(typeof(IReadOnlyList<HostStatus>))]
 [JsonSerializable(typeof(MountDocument))]

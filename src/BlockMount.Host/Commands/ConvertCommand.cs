@@ -4,7 +4,6 @@ using BlockMount.Core.Chain;
 using BlockMount.Core.Devices;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Formats;
-using BlockMount.Core.Formats.Vmdk;
 using BlockMount.Core.Storage;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Images;
@@ -144,7 +143,7 @@ internal static class ConvertCommand
 
         var link = opened.Chain.Layers[^1].Parent
             ?? throw new DiskException(ErrorKind.InvalidArgument, $"{opened.Path}: it has no parent to keep; leave out --keep-parent.");
-        return link.Uuid != Guid.Empty || format is VmdkFormat
+        return link.Uuid != Guid.Empty || format.CanLinkByContentId
             ? link
             : throw new DiskException(ErrorKind.InvalidArgument, $"{opened.Path}: it names its parent by file name, which only a .vmdk file can keep; leave out --keep-parent or choose .vmdk.");
     }

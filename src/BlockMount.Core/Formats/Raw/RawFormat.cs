@@ -10,7 +10,10 @@ public sealed class RawFormat : ImageFormat
 
     public override IReadOnlyList<string> Extensions { get; } = [".raw", ".img", ".dd", ".iso"];
 
-    public override bool CanHaveParent => false;
+    public override FormatCapabilities Capabilities =>
+        FormatCapabilities.CreateFixed | FormatCapabilities.CreateDynamic | FormatCapabilities.Async | FormatCapabilities.File;
+
+    public override IReadOnlyList<string> Variants { get; } = ["dynamic", "fixed"];
 
     public override bool CanHaveComment => false;
 

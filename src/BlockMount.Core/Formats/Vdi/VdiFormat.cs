@@ -11,7 +11,14 @@ public sealed class VdiFormat : ImageFormat
 
     public override IReadOnlyList<string> Extensions { get; } = [".vdi"];
 
-    public override bool CanHaveParent => true;
+    public override FormatCapabilities Capabilities =>
+        FormatCapabilities.Uuid | FormatCapabilities.CreateFixed | FormatCapabilities.CreateDynamic | FormatCapabilities.Differencing
+        | FormatCapabilities.Async | FormatCapabilities.File | FormatCapabilities.Config;
+
+    public override IReadOnlyList<string> Variants { get; } = ["dynamic", "fixed"];
+
+    public override IReadOnlyList<FormatConfigKey> ConfigKeys { get; } =
+        [FormatConfigKey.BlockSize($"Bytes of a block, a power of two from {MinBlockSize} to {MaxBlockSize}, usually {DefaultBlockSize}.")];
 
     public override async ValueTask<int> ProbeAsync(ByteStore store, CancellationToken cancellationToken) =>
         VdiHeader.HasSignature(await ReadSectorAsync(store, cancellationToken)) ? 90 : 0;

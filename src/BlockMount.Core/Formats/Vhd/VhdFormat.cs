@@ -11,7 +11,14 @@ public sealed class VhdFormat : ImageFormat
 
     public override IReadOnlyList<string> Extensions { get; } = [".vhd", ".vpc"];
 
-    public override bool CanHaveParent => true;
+    public override FormatCapabilities Capabilities =>
+        FormatCapabilities.Uuid | FormatCapabilities.CreateFixed | FormatCapabilities.CreateDynamic | FormatCapabilities.Differencing
+        | FormatCapabilities.Async | FormatCapabilities.File | FormatCapabilities.Config;
+
+    public override IReadOnlyList<string> Variants { get; } = ["dynamic", "fixed"];
+
+    public override IReadOnlyList<FormatConfigKey> ConfigKeys { get; } =
+        [FormatConfigKey.BlockSize($"Bytes of a block, a power of two from {MinBlockSize} to {MaxBlockSize}, usually {DefaultBlockSize}; not of the fixed variant.")];
 
     public override bool CanHaveComment => false;
 

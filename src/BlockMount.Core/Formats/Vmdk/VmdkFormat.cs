@@ -1,4 +1,5 @@
 using BlockMount.Core.Errors;
+using BlockMount.Core.RawDisks;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
@@ -11,7 +12,20 @@ public sealed class VmdkFormat : ImageFormat
 
     public override IReadOnlyList<string> Extensions { get; } = [".vmdk"];
 
-    public override bool CanHaveParent => true;
+    public override FormatCapabilities Capabilities =>
+        FormatCapabilities.Uuid | FormatCapabilities.CreateFixed | FormatCapabilities.CreateDynamic | FormatCapabilities.CreateSplit2g | FormatCapabilities.Differencing
+        | FormatCapabilities.Async | FormatCapabilities.File | FormatCapabilities.Config;
+
+    public override IReadOnlyList<string> Variants { get; } = ["dynamic", "fixed", "split2g", "split2g-fixed", "esx", "stream"];
+
+    public override IReadOnlyList<FormatConfigKey> ConfigKeys { get; } =
+    [
+        FormatConfigKey.BlockSize($"Bytes of a grain, a power of two from {MinGrainSectors * SectorSize} to {MaxGrainSectors * SectorSize}, usually {DefaultGrainSectors * SectorSize}; not of the flat variants."),
+        new("RawDrive", ConfigValueKind.Text, typeof(RawDiskDescriptor), nameof(RawDiskDescriptor.DiskPath), "The disk of this host that the image shows."),
+        new("Partitions", ConfigValueKind.Text, typeof(RawDiskChoice), nameof(RawDiskChoice.Partitions), "Partitions of it that can be reached, such as 1,5r; all of the disk when not said."),
+        new("BootSector", ConfigValueKind.Bytes, typeof(RawDiskChoice), nameof(RawDiskChoice.BootSector), "Boot code for the machine's own copy of the first sector."),
+        new("Relative", ConfigValueKind.Flag, typeof(RawDiskChoice), nameof(RawDiskChoice.IsRelative), "Names the nodes of the partitions instead of the disk's."),
+    ];
 
     public override bool CanLinkByContentId => true;
 

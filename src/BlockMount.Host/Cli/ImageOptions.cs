@@ -7,7 +7,11 @@ namespace BlockMount.Host.Cli;
 /// <summary>The options common to every command that opens an image.</summary>
 internal sealed class ImageOptions
 {
-    public ImageOptions() => HiddenWrites.AcceptOnlyFromAmong("refuse", "drop");
+    public ImageOptions()
+    {
+        HiddenWrites.AcceptOnlyFromAmong("refuse", "drop");
+        DetectZeroes.AcceptOnlyFromAmong("off", "on", "unmap");
+    }
 
     public Option<string?> Format { get; } = new("--format", "-f") { Description = "Format of the image instead of detecting it (vdi, vmdk, vhd, raw)", HelpName = "NAME" };
 
@@ -25,6 +29,12 @@ internal sealed class ImageOptions
     {
         Description = "What becomes of writes to parts of a disk that its descriptor does not show: refuse (default), or drop and count them",
         HelpName = "refuse|drop",
+    };
+
+    public Option<string?> DetectZeroes { get; } = new Option<string?>("--detect-zeroes")
+    {
+        Description = "What becomes of zeros that are written: stored (off, the default), no new space taken for them (on), or space given back as well (unmap)",
+        HelpName = "off|on|unmap",
     };
 
     public Option<int?> Partition { get; } = new("--partition") { Description = "Only this partition, numbered as the system does", HelpName = "N" };
@@ -67,6 +77,7 @@ internal sealed class ImageOptions
         {
             command.Add(Overlay);
             command.Add(HiddenWrites);
+            command.Add(DetectZeroes);
         }
 
         if (window)
@@ -95,6 +106,12 @@ internal sealed class ImageOptions
             DropHiddenWrites = result.GetResult(HiddenWrites) is not null && result.GetValue(HiddenWrites) == "drop",
         },
         Overlay = result.GetResult(Overlay) is null ? null : result.GetValue(Overlay),
+        Spared = (result.GetResult(DetectZeroes) is null ? null : result.GetValue(DetectZeroes)) switch
+        {
+            "on" => ThriftyWrites.Zeroes,
+            "unmap" => ThriftyWrites.ZeroesFreeSpace,
+            _ => ThriftyWrites.None,
+        },
         Partition = result.GetResult(Partition) is null ? null : result.GetValue(Partition),
         AllowTruncated = result.GetValue(AllowTruncated),
         Offset = result.GetResult(Offset) is null ? null : result.GetValue(Offset),

@@ -17,7 +17,6 @@ internal sealed class QemuNbdOptions
     private readonly Option<string?> _bind = new("--bind", "-b") { Description = $"Listen on TCP at this address too; default with --port {IPAddress.Loopback}, and not everywhere as qemu-nbd does. Without --port on {DefaultPort}", HelpName = "ADDR" };
     private readonly Option<string?> _cache = new("--cache") { Description = "Only writeback, which is how it works: what a client has flushed is on disk", HelpName = "writeback" };
     private readonly Option<string?> _aio = new("--aio") { Description = "How reads that miss the page cache wait: on io_uring where the host allows it (default; native is the same), or on threads", HelpName = "threads|native|io_uring" };
-    private readonly Option<string?> _detectZeroes = new("--detect-zeroes") { Description = "Only off, which is how it works: zeroes that a client writes are stored", HelpName = "off" };
 
     public void AddTo(Command command, ImageOptions images)
     {
@@ -26,7 +25,6 @@ internal sealed class QemuNbdOptions
         command.Add(_bind);
         command.Add(_cache);
         command.Add(_aio);
-        command.Add(_detectZeroes);
     }
 
     /// <exception cref="DiskException">A value asks for something else than what is done.</exception>
@@ -40,7 +38,6 @@ internal sealed class QemuNbdOptions
             _ => "there is no such mode",
         });
         Check(result.GetValue(_aio), "--aio", ["threads", "native", "io_uring"], static _ => "there is no such way");
-        Check(result.GetValue(_detectZeroes), "--detect-zeroes", ["off"], static _ => "zeroes are stored as they are written; clients that know them send NBD_CMD_WRITE_ZEROES");
     }
 
     /// <summary>Whether reads that wait for the disk are to take threads.</summary>

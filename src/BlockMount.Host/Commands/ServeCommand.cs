@@ -1,4 +1,5 @@
 using System.CommandLine;
+using BlockMount.Core.Chain;
 using BlockMount.Core.Errors;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Hosting;
@@ -89,6 +90,11 @@ internal static class ServeCommand
                 InBackground = result.GetValue(child),
                 Verbose = result.GetValue(verbose),
             };
+            if (all.Trim == false && open.Spared == ThriftyWrites.ZeroesFreeSpace)
+            {
+                throw new DiskException(ErrorKind.InvalidArgument, "--detect-zeroes=unmap gives space back, and --discard says not to; use --detect-zeroes=on, or --discard unmap.");
+            }
+
             if (limit < 0)
             {
                 throw new DiskException(ErrorKind.InvalidArgument, $"--max-connections {limit}: allowed is 0 (no limit) or more.");

@@ -123,11 +123,11 @@ internal sealed class ImageOpener(IStoreProvider provider)
 
     private static async Task<BlockDevice> WindowAsync(string path, DiskChain chain, ImageRequest request, CancellationToken cancellationToken)
     {
-        BlockDevice device = chain;
+        var device = ThriftyWritesDevice.Over(chain, request.Spared);
         if (request.Partition is { } number)
         {
             var partition = await FindAsync(path, chain, chain.IsReadOnly, number, request.AllowTruncated, cancellationToken);
-            device = PartitionWindow.Open(chain, partition.Start, partition.Length, partition.WhyReadOnly, ownsDisk: true);
+            device = PartitionWindow.Open(device, partition.Start, partition.Length, partition.WhyReadOnly, ownsDisk: true);
         }
 
         if (request.Offset is not null || request.Size is not null)

@@ -13,6 +13,9 @@ internal sealed record ImageRequest
     /// <summary>File of a differencing image that takes the writes, <c>temp</c> for one that is thrown away, or null.</summary>
     public string? Overlay { get; init; }
 
+    /// <summary>Which writes need not be stored.</summary>
+    public ThriftyWrites Spared { get; init; }
+
     /// <summary>Show only this partition.</summary>
     public int? Partition { get; init; }
 

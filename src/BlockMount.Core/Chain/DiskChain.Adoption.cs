@@ -5,8 +5,6 @@ namespace BlockMount.Core.Chain;
 /// <content>Content that the leaf takes over from its parents; the disk stays as it is.</content>
 public sealed partial class DiskChain
 {
-    private volatile bool _moving;
-
     /// <summary>
     /// Makes the leaf hold, in a range, what its parents show there and it does not hold itself, in whole allocation units. Readers and writers may
     /// go on meanwhile.
@@ -38,29 +36,6 @@ public sealed partial class DiskChain
         _writing = _writing && ReferenceEquals(layers[^1], _leaf),
         _failure = _failure,
     };
-
-    private async ValueTask BeginMovingAsync(CancellationToken cancellationToken)
-    {
-        ThrowIfLatched();
-        if (_writing || _moving)
-        {
-            return;
-        }
-
-        await _beginGate.WaitAsync(cancellationToken);
-        try
-        {
-            if (!_writing && !_moving)
-            {
-                await LatchingAsync(_leaf.BeginWritingAsync(contentChanges: false, CancellationToken.None));
-                _moving = true;
-            }
-        }
-        finally
-        {
-            _beginGate.Release();
-        }
-    }
 
     private async ValueTask AdoptInUnitAsync(long offset, long length, CancellationToken cancellationToken)
     {

@@ -134,7 +134,7 @@ public sealed partial class DiskChain
     private async ValueTask AllocateAsync(
         long offset, long length, bool fillFromParents, Func<long, Reservation, ValueTask> writeContent, CancellationToken cancellationToken)
     {
-        var reservation = await _leaf.ReserveAsync(offset, cancellationToken);
+        var reservation = await ReserveAsync(offset, cancellationToken);
         try
         {
             if (fillFromParents && !_parents.IsEmpty)

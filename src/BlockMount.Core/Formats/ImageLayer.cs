@@ -7,7 +7,7 @@ namespace BlockMount.Core.Formats;
 /// <see cref="Chain.DiskChain"/> does). Offsets and lengths it is asked about lie inside its capacity. Resolving is safe from
 /// any thread; the chain calls the changing methods for one allocation unit from one caller at a time.
 /// </summary>
-public abstract class ImageLayer : IAsyncDisposable
+public abstract partial class ImageLayer : IAsyncDisposable
 {
     /// <param name="path">The image's file, for sentences and listings.</param>
     /// <param name="capacity">Size of the disk in bytes.</param>

@@ -1,12 +1,13 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vdi.VdiConstants;
 
 namespace BlockMount.Core.Formats.Vdi;
 
 /// <summary>An open VDI. Durability order: VDI.md, "Writing".</summary>
-internal sealed class VdiLayer : ImageLayer
+internal sealed partial class VdiLayer : ImageLayer
 {
     private readonly ByteStore _store;
     private VdiHeader _header;
@@ -99,19 +100,13 @@ internal sealed class VdiLayer : ImageLayer
 
     public override async ValueTask<Reservation> ReserveAsync(long offset, CancellationToken cancellationToken)
     {
-        var slot = _table.TakeSlot();
-        try
+        // Every block holds at most one slot, so that one is free for it unless some wait for a flush.
+        if (!_table.TryTakeSlot(_header.BlockCount, out var slot))
         {
-            await PrepareSlotAsync(slot, cancellationToken);
-        }
-        catch
-        {
-            _table.ReturnSlot(slot);
-            throw;
+            throw new DiskException(ErrorKind.NoSpace, $"{_store.Name}: none of its {_header.BlockCount} blocks is free before a flush.") { Path = _store.Name };
         }
 
-        var start = offset & ~(_header.BlockSize - 1L);
-        return new Reservation(start, Math.Min(_header.BlockSize, Capacity - start), _store, _header.DataPosition(slot), slot);
+        return await PrepareAsync(offset & ~(_header.BlockSize - 1L), slot, oldSlot: null, cancellationToken);
     }
 
     public override void Commit(in Reservation reservation) => _table.Set((int)(reservation.Start >> _blockShift), reservation.Token);
@@ -128,7 +123,7 @@ internal sealed class VdiLayer : ImageLayer
 
     public override async ValueTask FlushAsync(CancellationToken cancellationToken)
     {
-        var (changes, highWater) = _table.TakeChanges();
+        var (changes, freed, highWater) = _table.TakeChanges();
         if (changes.Length == 0)
         {
             await _store.FlushAsync(cancellationToken);
@@ -136,17 +131,11 @@ internal sealed class VdiLayer : ImageLayer
         }
 
         // The count goes out before the entries: VirtualBox allocates at the count, so a durable entry must lie below it.
-        if (highWater != _storedCount)
-        {
-            var count = new byte[4];
-            BinaryPrimitives.WriteUInt32LittleEndian(count, highWater);
-            await _store.WriteAsync(_header.BlocksAllocatedField, count, cancellationToken);
-            _storedCount = highWater;
-        }
-
+        await WriteCountAsync(highWater, cancellationToken);
         await _store.FlushAsync(cancellationToken);
         await EntryTable.WriteAsync(_store, _header.TableOffset, bigEndian: false, changes, cancellationToken);
         await _store.FlushAsync(cancellationToken);
+        _table.Free(freed);
     }
 
     public override async ValueTask DisposeAsync()
@@ -190,10 +179,43 @@ internal sealed class VdiLayer : ImageLayer
         };
     }
 
+    private async ValueTask WriteCountAsync(uint count, CancellationToken cancellationToken)
+    {
+        if (count == _storedCount)
+        {
+            return;
+        }
+
+        var bytes = new byte[4];
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes, count);
+        await _store.WriteAsync(_header.BlocksAllocatedField, bytes, cancellationToken);
+        _storedCount = count;
+    }
+
+    /// <summary>Makes a slot that was taken ready for the block that starts at <paramref name="start"/>.</summary>
+    private async ValueTask<Reservation> PrepareAsync(long start, uint slot, uint? oldSlot, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await PrepareSlotAsync(slot, cancellationToken);
+            if (oldSlot is { } from)
+            {
+                await CopyExtraAsync(from, slot, cancellationToken);
+            }
+        }
+        catch
+        {
+            _table.ReturnSlot(slot);
+            throw;
+        }
+
+        return new Reservation(start, Math.Min(_header.BlockSize, Capacity - start), _store, _header.DataPosition(slot), slot);
+    }
+
     /// <summary>Makes the slot part of the file and all of it, extra data included, read as zero.</summary>
     private async ValueTask PrepareSlotAsync(uint slot, CancellationToken cancellationToken)
     {
-        var start = _header.DataOffset + (slot * _header.Stride);
+        var start = SlotStart(slot);
         var end = start + _header.Stride;
 
         // One at a time: of two callers that both extend, the later must not cut off what the earlier added.

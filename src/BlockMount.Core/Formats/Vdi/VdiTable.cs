@@ -1,3 +1,4 @@
+using System.Numerics;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vdi.VdiConstants;
@@ -14,6 +15,8 @@ internal sealed class VdiTable
     private readonly ulong[] _used;
     private readonly Lock _lock = new();
     private readonly PendingEntries _pending = new();
+    private readonly List<uint> _freed = [];
+    private int _freedByFlush;
     private int _searchFrom;
     private long _allocated;
     private uint _highWater;
@@ -41,22 +44,52 @@ internal sealed class VdiTable
         return table;
     }
 
-    /// <summary>Takes the lowest slot that no entry names.</summary>
-    public uint TakeSlot()
+    /// <summary>Whether slots wait for a flush to be free.</summary>
+    public bool HasFreed
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _freed.Count + _freedByFlush > 0;
+            }
+        }
+    }
+
+    /// <summary>Number of the slot behind the last one that is used, or may still be in the file's table.</summary>
+    public uint UsedEnd
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return FindUsedEnd();
+            }
+        }
+    }
+
+    /// <summary>Takes the lowest slot that neither an entry names nor the file's table may still name.</summary>
+    /// <param name="below">What its number must be below.</param>
+    /// <param name="slot">The slot.</param>
+    public bool TryTakeSlot(uint below, out uint slot)
     {
         lock (_lock)
         {
-            // Every block holds at most one slot and the caller's block holds none, so one of Count slots is free.
             var word = _searchFrom;
-            while (_used[word] == ulong.MaxValue)
+            while (word < _used.Length && _used[word] == ulong.MaxValue)
             {
                 word++;
             }
 
             _searchFrom = word;
-            var bit = System.Numerics.BitOperations.TrailingZeroCount(~_used[word]);
-            _used[word] |= 1UL << bit;
-            return (uint)((word * 64) + bit);
+            slot = word < _used.Length ? (uint)((word * 64L) + BitOperations.TrailingZeroCount(~_used[word])) : uint.MaxValue;
+            if (slot >= below || slot >= _entries.Length)
+            {
+                return false;
+            }
+
+            _used[word] |= 1UL << (int)(slot % 64);
+            return true;
         }
     }
 
@@ -65,18 +98,24 @@ internal sealed class VdiTable
     {
         lock (_lock)
         {
-            _used[slot / 64] &= ~(1UL << (int)(slot % 64));
-            _searchFrom = Math.Min(_searchFrom, (int)(slot / 64));
+            MakeFree(slot);
         }
     }
 
-    /// <summary>Changes an entry for readers at once, and for the file with the next flush.</summary>
+    /// <summary>Changes an entry for readers at once, and for the file with the next flush. The slot it named before is free after that.</summary>
     public void Set(int index, uint value)
     {
         lock (_lock)
         {
+            var old = _entries[index];
             Volatile.Write(ref _entries[index], value);
             _pending.Set(index, value);
+            if (old < EntryZero)
+            {
+                _allocated--;
+                _freed.Add(old);
+            }
+
             if (value < EntryZero)
             {
                 _allocated++;
@@ -85,13 +124,87 @@ internal sealed class VdiTable
         }
     }
 
-    /// <summary>Takes the changes made so far, in table order, with the count of slots they and all earlier ones need.</summary>
-    public (KeyValuePair<int, uint>[] Changes, uint HighWater) TakeChanges()
+    /// <summary>
+    /// Takes the changes made so far, in table order, with the slots that they leave behind, and the count of slots they and all earlier ones need.
+    /// </summary>
+    public (KeyValuePair<int, uint>[] Changes, uint[] Freed, uint HighWater) TakeChanges()
     {
         lock (_lock)
         {
-            return (_pending.Take(), _highWater);
+            uint[] freed = [.. _freed];
+            _freed.Clear();
+            _freedByFlush += freed.Length;
+            return (_pending.Take(), freed, _highWater);
         }
+    }
+
+    /// <summary>Lets slots be used again, now that the changes they were taken with are durable.</summary>
+    public void Free(uint[] freed)
+    {
+        lock (_lock)
+        {
+            _freedByFlush -= freed.Length;
+            foreach (var slot in freed)
+            {
+                MakeFree(slot);
+            }
+        }
+    }
+
+    /// <summary>Makes the count of slots what is needed now, and returns it.</summary>
+    public uint LowerHighWater()
+    {
+        lock (_lock)
+        {
+            _highWater = FindUsedEnd();
+            return _highWater;
+        }
+    }
+
+    /// <summary>Blocks whose slots are the highest, for as many as there are free slots below them.</summary>
+    public IReadOnlyList<int> FindMovable()
+    {
+        lock (_lock)
+        {
+            var highest = new HighestPlaces();
+            for (var i = 0; i < _entries.Length; i++)
+            {
+                if (_entries[i] < EntryZero)
+                {
+                    highest.Offer(_entries[i], i);
+                }
+            }
+
+            return [.. highest.WithPlaceBelow(FreeSlots()).Select(static i => (int)i)];
+        }
+    }
+
+    private IEnumerable<long> FreeSlots()
+    {
+        for (var word = _searchFrom; word < _used.Length; word++)
+        {
+            for (var free = ~_used[word]; free != 0; free &= free - 1)
+            {
+                yield return (word * 64L) + BitOperations.TrailingZeroCount(free);
+            }
+        }
+    }
+
+    private void MakeFree(uint slot)
+    {
+        _used[slot / 64] &= ~(1UL << (int)(slot % 64));
+        _searchFrom = Math.Min(_searchFrom, (int)(slot / 64));
+    }
+
+    private uint FindUsedEnd()
+    {
+        var word = _used.Length - 1;
+        while (word >= 0 && _used[word] == 0)
+        {
+            word--;
+        }
+
+        return word < 0 ? 0 : (uint)((word * 64L) + 64 - BitOperations.LeadingZeroCount(_used[word]));
     }
 
     private void Check(ByteStore store, VdiHeader header, int from, int to)

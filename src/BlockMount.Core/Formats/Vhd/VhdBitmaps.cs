@@ -18,7 +18,9 @@ internal sealed class VhdBitmaps(ByteStore store, int bitmapSize, int blockSize,
     private readonly byte[] _states = new byte[blockCount];
     private readonly ConcurrentDictionary<int, byte[]> _partial = new();
     private readonly Lock _lock = new();
-    private Dictionary<int, byte[]> _pending = [];
+    
+    /// <summary>By byte offset of the bitmap: a block may move before they are written.</summary>
+    private Dictionary<long, byte[]> _pending = [];
 
     /// <summary>Whether the block is known to hold all its sectors.</summary>
     public bool IsFull(int block) => Volatile.Read(ref _states[block]) == Full;
@@ -41,7 +43,11 @@ internal sealed class VhdBitmaps(ByteStore store, int bitmapSize, int blockSize,
     public void SetFull(int block) => Volatile.Write(ref _states[block], Full);
 
     /// <summary>Notes that a block, whose bitmap has been found before, now holds these sectors too; in the file with the next flush.</summary>
-    public void SetPresent(int block, int first, int count)
+    /// <param name="block">Index of the block.</param>
+    /// <param name="position">Byte offset of its bitmap.</param>
+    /// <param name="first">First sector.</param>
+    /// <param name="count">Sectors.</param>
+    public void SetPresent(int block, long position, int first, int count)
     {
         lock (_lock)
         {
@@ -51,7 +57,7 @@ internal sealed class VhdBitmaps(ByteStore store, int bitmapSize, int blockSize,
                 bits[i / 8] |= (byte)(0x80 >> (i % 8));
             }
 
-            _pending[block] = bits;
+            _pending[position] = bits;
             _partial[block] = bits;
             if (IsWhole(block, bits))
             {
@@ -61,8 +67,21 @@ internal sealed class VhdBitmaps(ByteStore store, int bitmapSize, int blockSize,
         }
     }
 
-    /// <summary>Takes the bitmaps changed so far, as they are now.</summary>
-    public KeyValuePair<int, byte[]>[] TakeChanges()
+    /// <summary>Notes that a block has no place any more.</summary>
+    public void Forget(int block)
+    {
+        lock (_lock)
+        {
+            Volatile.Write(ref _states[block], Unknown);
+            _partial.TryRemove(block, out _);
+        }
+    }
+
+    /// <summary>
+    /// Takes the bitmaps changed so far, by byte offset, as they are now. Taken after the table's changes they are those of every place that
+    /// these leave, so that none is written once the place is used again.
+    /// </summary>
+    public KeyValuePair<long, byte[]>[] TakeChanges()
     {
         lock (_lock)
         {

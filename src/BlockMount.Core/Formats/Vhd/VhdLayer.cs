@@ -6,7 +6,7 @@ using static BlockMount.Core.Formats.Vhd.VhdConstants;
 namespace BlockMount.Core.Formats.Vhd;
 
 /// <summary>An open dynamic or differencing VHD. Durability order: VHD.md, "Writing".</summary>
-internal sealed class VhdLayer : ImageLayer
+internal sealed partial class VhdLayer : ImageLayer
 {
     private readonly ByteStore _store;
     private VhdStructure _structure;
@@ -82,15 +82,25 @@ internal sealed class VhdLayer : ImageLayer
     public override async ValueTask BeginWritingAsync(bool contentChanges, CancellationToken cancellationToken)
     {
         RequireWhole();
-        var stamp = contentChanges ? VhdTime.After(_timeStamp) : _timeStamp;
-        var footer = _footer.WithTimeStamp(stamp);
 
-        // Each is one sector: whichever of the two reaches the disk, the image opens.
-        await _store.WriteAsync(0, footer.Bytes, cancellationToken);
-        await _store.WriteAsync(_footerPosition, footer.Bytes, cancellationToken);
-        await _store.FlushAsync(cancellationToken);
-        _footer = footer;
-        _timeStamp = stamp;
+        // A compaction that began before this may be putting the footer elsewhere.
+        await _growth.WaitAsync(cancellationToken);
+        try
+        {
+            var stamp = contentChanges ? VhdTime.After(_timeStamp) : _timeStamp;
+            var footer = _footer.WithTimeStamp(stamp);
+
+            // Each is one sector: whichever of the two reaches the disk, the image opens.
+            await _store.WriteAsync(0, footer.Bytes, cancellationToken);
+            await _store.WriteAsync(_footerPosition, footer.Bytes, cancellationToken);
+            await _store.FlushAsync(cancellationToken);
+            _footer = footer;
+            _timeStamp = stamp;
+        }
+        finally
+        {
+            _growth.Release();
+        }
     }
 
     public override async ValueTask<Reservation> ReserveAsync(long offset, CancellationToken cancellationToken)
@@ -103,38 +113,32 @@ internal sealed class VhdLayer : ImageLayer
             return await ReserveInBlockAsync(index, place, offset - start, cancellationToken);
         }
 
-        place = _table.TakePlace(_store.Name);
-        try
-        {
-            await PreparePlaceAsync(place, cancellationToken);
-        }
-        catch
-        {
-            _table.ReturnPlace(place);
-            throw;
-        }
-
-        return new Reservation(start, Math.Min(_header.BlockSize, Capacity - start), _store, ContentOf(place), place);
+        return await PrepareAsync(start, _table.TakePlace(_store.Name), bits: null, cancellationToken);
     }
 
     public override void Commit(in Reservation reservation)
     {
         var index = (int)(reservation.Start >> _blockShift);
-        if (_table[index] == EntryFree)
-        {
-            _bitmaps.SetFull(index);
-            _table.Set(index, reservation.Token);
-        }
-        else
+        var place = _table[index];
+        if (place == reservation.Token)
         {
             var first = (int)((reservation.Start & (_header.BlockSize - 1)) / SectorSize);
-            _bitmaps.SetPresent(index, first, (int)(RoundUp(reservation.Length) / SectorSize));
+            _bitmaps.SetPresent(index, (long)place * SectorSize, first, (int)(RoundUp(reservation.Length) / SectorSize));
+            return;
         }
+
+        // A block that moves lacks the sectors that it lacked before.
+        if (place == EntryFree)
+        {
+            _bitmaps.SetFull(index);
+        }
+
+        _table.Set(index, reservation.Token);
     }
 
     public override void Abandon(in Reservation reservation)
     {
-        if (_table[(int)(reservation.Start >> _blockShift)] == EntryFree)
+        if (_table[(int)(reservation.Start >> _blockShift)] != reservation.Token)
         {
             _table.ReturnPlace(reservation.Token);
         }
@@ -146,7 +150,7 @@ internal sealed class VhdLayer : ImageLayer
     public override async ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         RequireWhole();
-        var entries = _table.TakeChanges();
+        var (entries, freed) = _table.TakeChanges();
         var bitmaps = _bitmaps.TakeChanges();
         await _store.FlushAsync(cancellationToken);
         if (entries.Length == 0 && bitmaps.Length == 0)
@@ -154,13 +158,14 @@ internal sealed class VhdLayer : ImageLayer
             return;
         }
 
-        foreach (var (index, bits) in bitmaps)
+        foreach (var (position, bits) in bitmaps)
         {
-            await _store.WriteAsync((long)_table[index] * SectorSize, bits, cancellationToken);
+            await _store.WriteAsync(position, bits, cancellationToken);
         }
 
         await EntryTable.WriteAsync(_store, _header.TableOffset, bigEndian: true, entries, cancellationToken);
         await _store.FlushAsync(cancellationToken);
+        _table.Free(freed);
     }
 
     public override async ValueTask DisposeAsync()
@@ -220,7 +225,7 @@ internal sealed class VhdLayer : ImageLayer
                 lacking.ForEach(l => _bitmaps.SetPresent(l.Block, l.Sector, l.Count));
                 (_footer, _footerPosition, _header) = (relink.Footer, relink.FooterPosition, header);
                 _structure = _structure with { Footer = _footer, Sparse = header, Copies = VhdCopies.Whole, FooterPosition = _footerPosition, FileLength = _store.Length };
-                _table.KeepUpTo(relink.FooterPosition);
+                _table.MoveOwn(header, relink.FooterPosition);
                 _parentPaths = parent is null ? [] : await VhdLocators.ReadAsync(_store, header, CancellationToken.None);
                 if (lacking.Count > 0)
                 {
@@ -318,8 +323,24 @@ internal sealed class VhdLayer : ImageLayer
         return reservation;
     }
 
-    /// <summary>Moves the footer behind the place if it must, then makes the place a full bitmap and zeros.</summary>
-    private async ValueTask PreparePlaceAsync(uint place, CancellationToken cancellationToken)
+    /// <summary>Makes a place that was taken ready for the block that starts at <paramref name="start"/>, with the bitmap it is to have; null: all sectors.</summary>
+    private async ValueTask<Reservation> PrepareAsync(long start, uint place, byte[]? bits, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await PreparePlaceAsync(place, bits ?? VhdBitmaps.AllPresent(_header.BitmapSize, (int)_header.BlockSize), cancellationToken);
+        }
+        catch
+        {
+            _table.ReturnPlace(place);
+            throw;
+        }
+
+        return new Reservation(start, Math.Min(_header.BlockSize, Capacity - start), _store, ContentOf(place), place);
+    }
+
+    /// <summary>Moves the footer behind the place if it must, then makes the place a bitmap and zeros.</summary>
+    private async ValueTask PreparePlaceAsync(uint place, byte[] bits, CancellationToken cancellationToken)
     {
         var start = (long)place * SectorSize;
         var end = start + _header.Stride;
@@ -345,7 +366,7 @@ internal sealed class VhdLayer : ImageLayer
                 await _store.ZeroAsync(content, stale, keepAllocated: false, cancellationToken);
             }
 
-            await _store.WriteAsync(start, VhdBitmaps.AllPresent(_header.BitmapSize, (int)_header.BlockSize), cancellationToken);
+            await _store.WriteAsync(start, bits, cancellationToken);
         }
         finally
         {

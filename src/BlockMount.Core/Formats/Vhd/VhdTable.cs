@@ -8,12 +8,19 @@ namespace BlockMount.Core.Formats.Vhd;
 /// The block table in memory: for every block the sector of the file where its bitmap starts. Reading an entry takes no lock; changes
 /// are made under the table's own lock and wait, as pairs of index and value, for the flush that makes them durable.
 /// </summary>
-internal sealed class VhdTable
+internal sealed partial class VhdTable
 {
     private readonly uint[] _entries;
     private readonly Lock _lock = new();
-    private readonly Stack<uint> _returned = new();
     private readonly long _stride;
+    private readonly FreeSpace _free;
+
+    /// <summary>Places that were handed out and that no entry names yet.</summary>
+    private readonly HashSet<uint> _out = [];
+    private readonly List<uint> _freed = [];
+
+    /// <summary>Places that the table in the file may still name.</summary>
+    private readonly HashSet<uint> _leaving = [];
     private readonly PendingEntries _pending = new();
     private long _allocated;
     private long _end;
@@ -22,6 +29,7 @@ internal sealed class VhdTable
     {
         _entries = entries;
         _stride = stride;
+        _free = new FreeSpace(stride / SectorSize, alignment: 1);
     }
 
     /// <summary>Number of blocks that have a place.</summary>
@@ -53,8 +61,9 @@ internal sealed class VhdTable
     {
         lock (_lock)
         {
-            if (_returned.TryPop(out var place))
+            if (_free.Take(below: long.MaxValue) is { } place)
             {
+                _out.Add(place);
                 return place;
             }
 
@@ -65,6 +74,7 @@ internal sealed class VhdTable
             }
 
             Volatile.Write(ref _end, _end + _stride);
+            _out.Add((uint)sector);
             return (uint)sector;
         }
     }
@@ -74,7 +84,8 @@ internal sealed class VhdTable
     {
         lock (_lock)
         {
-            _returned.Push(place);
+            _out.Remove(place);
+            _free.Add(place, place + (_stride / SectorSize));
         }
     }
 
@@ -85,33 +96,53 @@ internal sealed class VhdTable
     public bool HasBlockIn(long from, long to) =>
         _entries.Any(e => e != EntryFree && Overlaps((long)e * SectorSize, ((long)e * SectorSize) + _stride, from, to));
 
-    /// <summary>Keeps what lies in front of this byte of the file from being given to a block.</summary>
-    /// <param name="end">A multiple of a sector.</param>
-    public void KeepUpTo(long end)
+    /// <summary>Notes where the image's own structures are now.</summary>
+    /// <param name="header">The header as it is now.</param>
+    /// <param name="end">Byte up to which the file is kept from being given to a block, a multiple of a sector.</param>
+    public void MoveOwn(VhdSparseHeader header, long end)
     {
         lock (_lock)
         {
             Volatile.Write(ref _end, Math.Max(_end, end));
+            _own.Clear();
+            NoteOwnPlaces(end, header, _floor);
         }
     }
 
-    /// <summary>Gives a free block its place, for readers at once, and in the file with the next flush.</summary>
+    /// <summary>
+    /// Gives a block its place, or takes it (<see cref="EntryFree"/>), for readers at once, and in the file with the next flush. The place that it had
+    /// before is free after that.
+    /// </summary>
     public void Set(int index, uint place)
     {
         lock (_lock)
         {
+            var old = _entries[index];
             Volatile.Write(ref _entries[index], place);
             _pending.Set(index, place);
-            _allocated++;
+            if (old != EntryFree)
+            {
+                _allocated--;
+                _freed.Add(old);
+                _leaving.Add(old);
+            }
+
+            if (place != EntryFree)
+            {
+                _allocated++;
+                _out.Remove(place);
+            }
         }
     }
 
-    /// <summary>Takes the changes made so far, in table order.</summary>
-    public KeyValuePair<int, uint>[] TakeChanges()
+    /// <summary>Takes the changes made so far, in table order, with the places that they leave behind.</summary>
+    public (KeyValuePair<int, uint>[] Changes, uint[] Freed) TakeChanges()
     {
         lock (_lock)
         {
-            return _pending.Take();
+            uint[] freed = [.. _freed];
+            _freed.Clear();
+            return (_pending.Take(), freed);
         }
     }
 
@@ -163,8 +194,11 @@ internal sealed class VhdTable
         var used = places.Length == 0 ? 0 : (places[^1] * (long)SectorSize) + _stride;
         var locators = structure.Parent is null ? 0 : header.Locators.Select(static l => l.End).Where(e => e <= structure.ContentEnd).DefaultIfEmpty(0).Max();
         used = Math.Max(Math.Max(used, locators), Math.Max(header.TableEnd, header.Position + DynamicHeaderSize));
-        _end = (used + SectorSize - 1) / SectorSize * SectorSize;
+        _end = RoundUp(used);
+        NoteOwnPlaces(structure.ContentEnd, header, lowest: places.Length == 0 ? _end / SectorSize : places[0]);
     }
+
+    private static long RoundUp(long bytes) => (bytes + SectorSize - 1) / SectorSize * SectorSize;
 
     public static bool Overlaps(long start, long end, long from, long to) => start < to && from < end;
 }

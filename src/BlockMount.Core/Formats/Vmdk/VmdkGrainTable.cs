@@ -4,6 +4,12 @@ using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
 namespace BlockMount.Core.Formats.Vmdk;
 
+/// <summary>A change of a table entry that waits for the flush that makes it durable.</summary>
+/// <param name="Grain">Number of the grain.</param>
+/// <param name="Old">The entry that is durable.</param>
+/// <param name="Value">The entry that it becomes.</param>
+internal readonly record struct VmdkChange(long Grain, uint Old, uint Value);
+
 /// <summary>
 /// The grain directory and the grain tables loaded so far. Looking up a loaded entry takes no lock. Changes are made under the table's own
 /// lock and wait, with their values, for the flush that makes them durable.
@@ -15,7 +21,7 @@ internal sealed class VmdkGrainTable
     private readonly uint[] _directory;
     private readonly uint[]?[] _tables;
     private readonly Lock _lock = new();
-    private SortedDictionary<long, uint> _pending = [];
+    private SortedDictionary<long, VmdkChange> _pending = [];
 
     private VmdkGrainTable(ByteStore store, VmdkSparseHeader header, uint[] directory)
     {
@@ -88,7 +94,8 @@ internal sealed class VmdkGrainTable
     }
 
     /// <summary>Changes an entry of a loaded table, or of one that the file lacks, for readers at once, and for the file with the next flush.</summary>
-    public void Set(long grain, uint value)
+    /// <returns>The entry before.</returns>
+    public uint Set(long grain, uint value)
     {
         lock (_lock)
         {
@@ -98,13 +105,16 @@ internal sealed class VmdkGrainTable
                 Volatile.Write(ref _tables[index], new uint[_header.GtesPerGt]);
             }
 
-            Volatile.Write(ref _tables[index]![grain % _header.GtesPerGt], value);
-            _pending[grain] = value;
+            ref var entry = ref _tables[index]![grain % _header.GtesPerGt];
+            var old = entry;
+            Volatile.Write(ref entry, value);
+            _pending[grain] = new VmdkChange(grain, _pending.TryGetValue(grain, out var earlier) ? earlier.Old : old, value);
+            return old;
         }
     }
 
     /// <summary>Takes the changes made so far, in order; an entry may change again before its taken value is written.</summary>
-    public KeyValuePair<long, uint>[] TakeChanges()
+    public VmdkChange[] TakeChanges()
     {
         lock (_lock)
         {
@@ -113,7 +123,7 @@ internal sealed class VmdkGrainTable
                 return [];
             }
 
-            var taken = _pending.ToArray();
+            VmdkChange[] taken = [.. _pending.Values];
             _pending = [];
             return taken;
         }
@@ -123,10 +133,22 @@ internal sealed class VmdkGrainTable
     public void AddTable(int table, uint sector) => Volatile.Write(ref _directory[table], sector);
 
     /// <summary>Grains that have space of their own, in the tables loaded so far.</summary>
-    public long CountAllocated()
+    public long CountAllocated() => _tables.Sum(t => t is null ? 0L : t.LongCount(_header.IsPlace));
+
+    /// <summary>Grains that have space of their own, in the tables loaded so far, with the sectors where it starts.</summary>
+    public IEnumerable<(long Grain, uint Place)> Places()
     {
-        var zero = _header.HasZeroedGrains ? EntryZero : EntryFree;
-        return _tables.Sum(t => t is null ? 0L : t.LongCount(e => e != EntryFree && e != zero));
+        for (var table = 0; table < _tables.Length; table++)
+        {
+            var entries = Loaded(table) ?? [];
+            for (var i = 0; i < entries.Length; i++)
+            {
+                if (Volatile.Read(ref entries[i]) is var entry && _header.IsPlace(entry))
+                {
+                    yield return (((long)table * _header.GtesPerGt) + i, entry);
+                }
+            }
+        }
     }
 
     private static void CheckDirectory(ByteStore store, VmdkSparseHeader header, uint[] directory, string what)

@@ -5,7 +5,7 @@ using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 namespace BlockMount.Core.Formats.Vmdk;
 
 /// <summary>An open VMDK. Durability order: VMDK.md, "Writing".</summary>
-internal sealed class VmdkLayer : ImageLayer
+internal sealed partial class VmdkLayer : ImageLayer
 {
     private readonly IStoreProvider _provider;
     private readonly VmdkExtent[] _extents;
@@ -110,11 +110,8 @@ internal sealed class VmdkLayer : ImageLayer
     public override ValueTask<Reservation> ReserveAsync(long offset, CancellationToken cancellationToken) =>
         Writer.ReserveAsync(ExtentAt(offset), offset, cancellationToken);
 
-    public override void Commit(in Reservation reservation)
-    {
-        var extent = (VmdkSparseExtent)ExtentAt(reservation.Start);
-        extent.Table.Set(extent.GrainAt(reservation.Start - extent.Start), reservation.Token);
-    }
+    public override void Commit(in Reservation reservation) =>
+        Writer.SetEntry(ExtentAt(reservation.Start), reservation.Start, reservation.Token);
 
     public override void Abandon(in Reservation reservation) => Writer.Abandon(ExtentAt(reservation.Start), reservation.Token);
 
@@ -125,12 +122,12 @@ internal sealed class VmdkLayer : ImageLayer
     {
         var extent = ExtentAt(unitStart);
         extent.RequireWritable();
-        if (extent is not VmdkSparseExtent { Header.HasZeroedGrains: true } sparse)
+        if (extent is not VmdkSparseExtent { Header.HasZeroedGrains: true })
         {
             return false;
         }
 
-        sparse.Table.Set(sparse.GrainAt(unitStart - sparse.Start), EntryZero);
+        Writer.SetEntry(extent, unitStart, EntryZero);
         return true;
     }
 

@@ -12,20 +12,19 @@ internal sealed class VmdkNewTables
     private VmdkNewTables(VmdkSparseExtent extent) => _extent = extent;
 
     /// <summary>Writes a table for each one that the changes need and the file lacks.</summary>
-    /// <param name="extent">The extent.</param>
-    /// <param name="space">Its file's space.</param>
-    /// <param name="changes">Entries that name durable content, by grain in ascending order.</param>
+    /// <param name="pending">Entries that name durable content.</param>
     /// <param name="cancellationToken">Stops between tables.</param>
     /// <exception cref="Errors.DiskException">No space, or the host failed.</exception>
     public static async ValueTask<VmdkNewTables> WriteAsync(
-        VmdkSparseExtent extent, VmdkSpace space, KeyValuePair<long, uint>[] changes, CancellationToken cancellationToken)
+        VmdkPendingChanges pending, CancellationToken cancellationToken)
     {
+        var (extent, space) = (pending.Extent, pending.Space);
         var tables = new VmdkNewTables(extent);
-        foreach (var entries in changes.GroupBy(c => extent.TableOf(c.Key)).Where(g => extent.Table.TableSector(g.Key) == 0))
+        foreach (var entries in pending.Changes.GroupBy(c => extent.TableOf(c.Grain)).Where(g => extent.Table.TableSector(g.Key) == 0))
         {
             // The table in memory may hold later entries, whose content is not durable yet.
             var values = new uint[extent.Header.GtesPerGt];
-            foreach (var (grain, value) in entries)
+            foreach (var (grain, _, value) in entries)
             {
                 values[grain % values.Length] = value;
             }
@@ -33,10 +32,10 @@ internal sealed class VmdkNewTables
             var size = extent.Header.TableSectors;
             var primary = await space.TakeForTablesAsync(extent.RedundantTables is null ? size : 2 * size, cancellationToken);
             var redundant = extent.RedundantTables is null ? 0 : (uint)(primary + size);
-            await VmdkWriter.WriteEntriesAsync(extent, primary, 0, values, cancellationToken);
+            await VmdkEntryWriter.WriteAsync(extent, primary, 0, values, cancellationToken);
             if (redundant != 0)
             {
-                await VmdkWriter.WriteEntriesAsync(extent, redundant, 0, values, cancellationToken);
+                await VmdkEntryWriter.WriteAsync(extent, redundant, 0, values, cancellationToken);
             }
 
             tables._added.Add((entries.Key, primary, redundant));
@@ -57,7 +56,7 @@ internal sealed class VmdkNewTables
         {
             foreach (var (table, _, redundant) in _added)
             {
-                await VmdkWriter.WriteEntriesAsync(_extent, _extent.Header.RedundantDirectory, table, [redundant], cancellationToken);
+                await VmdkEntryWriter.WriteAsync(_extent, _extent.Header.RedundantDirectory, table, [redundant], cancellationToken);
                 copies[table] = redundant;
             }
 
@@ -66,7 +65,7 @@ internal sealed class VmdkNewTables
 
         foreach (var (table, primary, _) in _added)
         {
-            await VmdkWriter.WriteEntriesAsync(_extent, _extent.Header.Directory, table, [primary], cancellationToken);
+            await VmdkEntryWriter.WriteAsync(_extent, _extent.Header.Directory, table, [primary], cancellationToken);
             _extent.Table.AddTable(table, primary);
         }
 

@@ -43,6 +43,9 @@ internal sealed class VmdkSparseExtent : VmdkExtent
 
     public int TableOf(long grain) => (int)(grain >> _tableShift);
 
+    /// <summary>Whether grains of it can be given back: plain ones of a file that may be written to.</summary>
+    public bool CanShrink => Line.Access == VmdkAccess.ReadWrite && !Header.IsCompressed && !Header.IsCow;
+
     protected override ValueTask<BlockRun> ResolveCoreAsync(long offset, long length, CancellationToken cancellationToken)
     {
         var table = TableOf(offset >> _grainShift);
@@ -105,5 +108,5 @@ internal sealed class VmdkSparseExtent : VmdkExtent
     }
 
     private RunKind KindOf(uint entry) =>
-        entry == EntryFree ? RunKind.Parent : entry == EntryZero && Header.HasZeroedGrains ? RunKind.Zero : RunKind.Data;
+        Header.IsPlace(entry) ? RunKind.Data : entry == EntryFree ? RunKind.Parent : RunKind.Zero;
 }

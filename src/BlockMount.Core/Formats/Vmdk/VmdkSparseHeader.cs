@@ -57,6 +57,9 @@ internal sealed record VmdkSparseHeader
     /// <summary>Sectors of one grain table.</summary>
     public long TableSectors => ((4L * GtesPerGt) + SectorSize - 1) / SectorSize;
 
+    /// <summary>Whether a table entry names a grain in the file.</summary>
+    public bool IsPlace(uint entry) => entry != EntryFree && !(entry == EntryZero && HasZeroedGrains);
+
     public static uint MagicOf(ReadOnlySpan<byte> sector) => sector.Length < 4 ? 0 : BinaryPrimitives.ReadUInt32LittleEndian(sector);
 
     /// <summary>Whether the real header is the copy in the footer.</summary>

@@ -119,10 +119,10 @@ internal sealed class VmdkTableCheck
         return true;
     }
 
-    /// <summary>An entry is set once, from free (or zero) to a grain; so of two states of it at most one names a grain.</summary>
+    /// <summary>Where an entry goes from one grain to another the redundant one is empty meanwhile; so of two states of it at most one names a grain.</summary>
     private bool MayBeOneEarlier(uint one, uint other) => IsEmpty(one) || IsEmpty(other);
 
-    private bool IsEmpty(uint entry) => entry == EntryFree || (entry == EntryZero && _extent.Header.HasZeroedGrains);
+    private bool IsEmpty(uint entry) => !_extent.Header.IsPlace(entry);
 
     /// <summary>Byte of the file that holds a grain's table entry.</summary>
     private long EntryAt(long grain) =>
@@ -175,21 +175,7 @@ internal sealed class VmdkTableCheck
     private void CheckMetadata(List<uint> places)
     {
         var header = _extent.Header;
-        var directorySectors = ((4L * header.DirectoryEntries) + SectorSize - 1) / SectorSize;
-        var metadata = new List<(long Start, long Length)> { (0, 1), ((long)header.Directory, directorySectors) };
-        if (header.DescriptorOffset != 0)
-        {
-            metadata.Add(((long)header.DescriptorOffset, (long)header.DescriptorSize));
-        }
-
-        var tables = Enumerable.Range(0, _extent.Table.Tables).Select(_extent.Table.TableSector);
-        if (Redundant is not null)
-        {
-            metadata.Add(((long)header.RedundantDirectory, directorySectors));
-            tables = tables.Concat(Redundant);
-        }
-
-        metadata.AddRange(tables.Where(t => t != 0).Select(t => ((long)t, header.TableSectors)));
+        var metadata = VmdkOwnPlaces.Of(_extent, Redundant);
         metadata.Sort();
         for (var i = 1; i < metadata.Count; i++)
         {

@@ -27,7 +27,7 @@ internal sealed class VmdkWriter
         _repairs = repairs;
         var written = extents.Where(static e => e.Line.Access == VmdkAccess.ReadWrite && e.Store is not null).ToArray();
         _stores = written.Select(static e => e.Store!).Distinct().ToArray();
-        _space = written.OfType<VmdkSparseExtent>().ToDictionary(static e => e, static e => new VmdkSpace(e.Store!, e.Header));
+        _space = written.OfType<VmdkSparseExtent>().ToDictionary(static e => e, static e => new VmdkSpace(e));
         Identity = source.Descriptor.Identity;
     }
 
@@ -63,21 +63,25 @@ internal sealed class VmdkWriter
     public async ValueTask BeginAsync(bool contentChanges, CancellationToken cancellationToken)
     {
         RequireWhole();
-        var failedBefore = _failed;
-        _failed = true;
-        if (contentChanges)
+        try
         {
-            Identity = await ChangeIdentityAsync(cancellationToken);
-        }
+            if (contentChanges)
+            {
+                Identity = await ChangeIdentityAsync(cancellationToken);
+            }
 
-        if (!_began)
+            if (!_began)
+            {
+                _began = true;
+                await MarkAsync(unclean: true, cancellationToken);
+                await EndRepairsAsync(cancellationToken);
+            }
+        }
+        catch
         {
-            _began = true;
-            await MarkAsync(unclean: true, cancellationToken);
-            await EndRepairsAsync(cancellationToken);
+            _failed = true;
+            throw;
         }
-
-        _failed = failedBefore;
     }
 
     private async ValueTask<ImageIdentity> ChangeIdentityAsync(CancellationToken cancellationToken)
@@ -105,12 +109,12 @@ internal sealed class VmdkWriter
         {
             if (extent.Table.Loaded(table) is { } entries)
             {
-                await WriteEntriesAsync(extent, extent.RedundantTables![table], 0, entries, cancellationToken);
+                await VmdkEntryWriter.WriteAsync(extent, extent.RedundantTables![table], 0, entries, cancellationToken);
                 continue;
             }
 
             extent.RedundantTables![table] = 0;
-            await WriteEntriesAsync(extent, extent.Header.RedundantDirectory, table, [0], cancellationToken);
+            await VmdkEntryWriter.WriteAsync(extent, extent.Header.RedundantDirectory, table, [0], cancellationToken);
         }
     }
 
@@ -123,24 +127,62 @@ internal sealed class VmdkWriter
         return new Reservation(start, Math.Min(sparse.Header.GrainSize, extent.End - start), extent.Store!, (long)sector * SectorSize, sector);
     }
 
+    /// <summary>Sets space aside nearer to the start of the file for a grain that has some; null when there is none.</summary>
+    public async ValueTask<Reservation?> ReserveLowerAsync(VmdkSparseExtent extent, long unitStart, CancellationToken cancellationToken)
+    {
+        var grain = extent.GrainAt(unitStart - extent.Start);
+        var old = extent.Table.Loaded(extent.TableOf(grain)) is { } entries ? entries[grain % entries.Length] : EntryFree;
+        return extent.Header.IsPlace(old) && await _space[extent].TakeBelowAsync(old, cancellationToken) is { } sector
+            ? new Reservation(unitStart, Math.Min(extent.GrainSize, extent.End - unitStart), extent.Store!, (long)sector * SectorSize, sector)
+            : null;
+    }
+
+    /// <summary>Changes the entry of the grain that starts at a byte of the disk; in the file with the next flush.</summary>
+    public void SetEntry(VmdkExtent extent, long unitStart, uint value)
+    {
+        var sparse = (VmdkSparseExtent)extent;
+        _space[sparse].SetEntry(sparse.GrainAt(unitStart - sparse.Start), value);
+    }
+
     public void Abandon(VmdkExtent extent, uint sector) => _space[(VmdkSparseExtent)extent].Return(sector);
+
+    /// <summary>The files' space, extent by extent.</summary>
+    public IReadOnlyDictionary<VmdkSparseExtent, VmdkSpace> Space => _space;
+
+    /// <summary>Gives the end of each file back to the host, durably.</summary>
+    public async ValueTask CutAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            foreach (var (extent, space) in _space)
+            {
+                await space.CutToUsedAsync(cancellationToken);
+                await extent.Store!.FlushAsync(cancellationToken);
+            }
+        }
+        catch
+        {
+            _failed = true;
+            throw;
+        }
+    }
 
     public async ValueTask FlushAsync(CancellationToken cancellationToken)
     {
         try
         {
-            var changes = _space.Keys.Select(static e => (Extent: e, Entries: e.Table.TakeChanges())).Where(static c => c.Entries.Length > 0).ToArray();
+            var pending = _space.Values.Select(static s => s.TakeChanges()).Where(static c => c.Changes.Length > 0).ToArray();
             foreach (var store in _stores)
             {
                 await store.FlushAsync(cancellationToken);
             }
 
-            foreach (var (extent, entries) in changes)
+            foreach (var changes in pending)
             {
-                var tables = await VmdkNewTables.WriteAsync(extent, _space[extent], entries, cancellationToken);
-                await WriteChangesAsync(extent, entries, cancellationToken);
-                await extent.Store!.FlushAsync(cancellationToken);
+                var tables = await VmdkNewTables.WriteAsync(changes, cancellationToken);
+                await VmdkEntryWriter.WriteChangesAsync(changes, cancellationToken);
                 await tables.NameAsync(cancellationToken);
+                changes.Space.Free(changes.Freed);
             }
         }
         catch
@@ -203,47 +245,5 @@ internal sealed class VmdkWriter
             await extent.Store!.WriteAsync(OffUncleanShutdown, new[] { (byte)(unclean ? 1 : 0) }, cancellationToken);
             await extent.Store!.FlushAsync(cancellationToken);
         }
-    }
-
-    private static async ValueTask WriteChangesAsync(VmdkSparseExtent extent, KeyValuePair<long, uint>[] changes, CancellationToken cancellationToken)
-    {
-        for (var first = 0; first < changes.Length;)
-        {
-            var table = extent.TableOf(changes[first].Key);
-            if (extent.Table.TableSector(table) == 0)
-            {
-                // Written as a whole, as a new table.
-                first++;
-                continue;
-            }
-
-            var count = 1;
-            while (first + count < changes.Length && changes[first + count].Key == changes[first].Key + count && extent.TableOf(changes[first + count].Key) == table)
-            {
-                count++;
-            }
-
-            var values = changes.Skip(first).Take(count).Select(static c => c.Value).ToArray();
-            var index = (int)(changes[first].Key % extent.Header.GtesPerGt);
-            await WriteEntriesAsync(extent, extent.Table.TableSector(table), index, values, cancellationToken);
-            if (extent.RedundantTables is { } redundant)
-            {
-                await WriteEntriesAsync(extent, redundant[table], index, values, cancellationToken);
-            }
-
-            first += count;
-        }
-    }
-
-    /// <summary>Writes entries of a table or of a directory.</summary>
-    internal static ValueTask WriteEntriesAsync(VmdkSparseExtent extent, ulong sector, int index, uint[] values, CancellationToken cancellationToken)
-    {
-        var bytes = new byte[4 * values.Length];
-        for (var i = 0; i < values.Length; i++)
-        {
-            BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4 * i), values[i]);
-        }
-
-        return extent.Store!.WriteAsync(((long)sector * SectorSize) + (4L * index), bytes, cancellationToken);
     }
 }

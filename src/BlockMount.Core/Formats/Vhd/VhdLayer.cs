@@ -222,7 +222,7 @@ internal sealed partial class VhdLayer : ImageLayer
                 // Whoever takes the image for a base does not look at the bits of sectors that it lacks, but at their bytes.
                 var lacking = parent is null ? await ZeroLackingAsync() : [];
                 await relink.WriteAsync();
-                lacking.ForEach(l => _bitmaps.SetPresent(l.Block, l.Sector, l.Count));
+                lacking.ForEach(l => _bitmaps.SetPresent(l.Block, (long)_table[l.Block] * SectorSize, l.Sector, l.Count));
                 (_footer, _footerPosition, _header) = (relink.Footer, relink.FooterPosition, header);
                 _structure = _structure with { Footer = _footer, Sparse = header, Copies = VhdCopies.Whole, FooterPosition = _footerPosition, FileLength = _store.Length };
                 _table.MoveOwn(header, relink.FooterPosition);

@@ -101,10 +101,10 @@ internal sealed class VmdkSparseResize(VmdkSparseExtent extent)
         foreach (var table in stale)
         {
             var (from, zeros) = (From(table), new uint[(int)_header.GtesPerGt - From(table)]);
-            await VmdkWriter.WriteEntriesAsync(extent, extent.Table.TableSector(table), from, zeros, CancellationToken.None);
+            await VmdkEntryWriter.WriteAsync(extent, extent.Table.TableSector(table), from, zeros, CancellationToken.None);
             if (extent.RedundantTables is { } redundant && redundant[table] != 0)
             {
-                await VmdkWriter.WriteEntriesAsync(extent, redundant[table], from, zeros, CancellationToken.None);
+                await VmdkEntryWriter.WriteAsync(extent, redundant[table], from, zeros, CancellationToken.None);
             }
         }
 
@@ -156,7 +156,7 @@ internal sealed class VmdkSparseResize(VmdkSparseExtent extent)
             values[i] = i < extent.Table.Tables ? old(i) : (uint)(sector + directorySectors + ((i - extent.Table.Tables) * _header.TableSectors));
         }
 
-        return VmdkWriter.WriteEntriesAsync(extent, (ulong)sector, 0, values, cancellationToken);
+        return VmdkEntryWriter.WriteAsync(extent, (ulong)sector, 0, values, cancellationToken);
     }
 
     /// <summary>Everything that changes lies in the first sector, and so changes at once.</summary>

@@ -31,6 +31,7 @@ public sealed class CommandTests : IDisposable
     [InlineData("map")]
     [InlineData("partitions")]
     [InlineData("set")]
+    [InlineData("compact")]
     [InlineData("convert")]
     [InlineData("serve")]
     [InlineData("mount")]

@@ -27,13 +27,7 @@ public static class Compaction
     /// </exception>
     public static void Check(DiskChain chain)
     {
-        if (!chain.Leaf.CanCompact)
-        {
-            var d = chain.Leaf.Describe();
-            throw DiskErrors.Unsupported(
-                chain.Leaf.Path, $"a {d.Format} image of the variant {d.Variant} keeps the space of its whole disk, so there is nothing to compact; convert it to a dynamic image.");
-        }
-
+        RequireDynamic(chain.Leaf);
         if (!chain.Leaf.CanWrite)
         {
             throw DiskErrors.ReadOnly(chain.Leaf.Path, "compaction");
@@ -41,9 +35,10 @@ public static class Compaction
     }
 
     /// <summary>Bytes of the disk whose file space <see cref="RunAsync"/> would give back. Changes nothing; the leaf may be open for reading.</summary>
-    /// <exception cref="DiskException">The host failed.</exception>
+    /// <exception cref="DiskException"><see cref="ErrorKind.UnsupportedFeature"/> as for <see cref="Check"/>, or the host failed.</exception>
     public static async Task<long> MeasureAsync(DiskChain chain, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
     {
+        RequireDynamic(chain.Leaf);
         long bytes = 0;
         await foreach (var start in UnitsAsync(chain, progress, cancellationToken))
         {
@@ -77,6 +72,16 @@ public static class Compaction
 
         progress?.Report(chain.Length);
         return new CompactionResult(before, chain.Leaf.Describe().FileSize, released, moved);
+    }
+
+    private static void RequireDynamic(ImageLayer image)
+    {
+        if (!image.CanCompact)
+        {
+            var d = image.Describe();
+            throw DiskErrors.Unsupported(
+                image.Path, $"a {d.Format} image of the variant {d.Variant} keeps the space of its whole disk, so there is nothing to compact; convert it to a dynamic image.");
+        }
     }
 
     private static async Task<long> ReleaseAsync(DiskChain chain, IRangeBar bar, IProgress<long>? progress, CancellationToken cancellationToken)

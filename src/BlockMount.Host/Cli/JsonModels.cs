@@ -134,6 +134,11 @@ internal sealed record MetadataFacts(
 /// <param name="DryRun">Whether it was only looked at.</param>
 internal sealed record MergeDocument(string Leaf, string Into, IReadOnlyList<string> Removed, IReadOnlyList<string> Images, bool DryRun);
 
+/// <summary>What <c>compact</c> did; with --dry-run only what it would find.</summary>
+/// <param name="Releasable">Bytes of the disk whose file space would be given back.</param>
+internal sealed record CompactDocument(
+    string Path, string Format, bool DryRun, long FileSizeBefore, long? FileSizeAfter, long? UnitsReleased, long? UnitsMoved, long? Releasable);
+
 internal sealed record ConvertDocument(string Source, string Destination, string Format, long Capacity, long FileSize);
 
 /// <summary>One format, for <c>formats</c>.</summary>
@@ -187,6 +192,7 @@ internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Pu
 [JsonSerializable(typeof(CreateDocument))]
 [JsonSerializable(typeof(SetDocument))]
 [JsonSerializable(typeof(MergeDocument))]
+[JsonSerializable(typeof(CompactDocument))]
 [JsonSerializable(typeof(ConvertDocument))]
 [JsonSerializable(typeof(IReadOnlyList<FormatFacts>))]
 [JsonSerializable(typeof(HostStatus))]

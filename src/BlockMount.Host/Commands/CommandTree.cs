@@ -21,6 +21,7 @@ internal static class CommandTree
             CheckCommand.Create(opener),
             SetCommand.Create(opener),
             MergeCommand.Create(opener),
+            CompactCommand.Create(opener),
             ConvertCommand.Create(opener, creator, provider),
             FormatsCommand.Create(),
             ServeCommand.Create(opener),

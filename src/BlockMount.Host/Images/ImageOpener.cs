@@ -83,6 +83,34 @@ internal sealed class ImageOpener(IStoreProvider provider)
     public async Task<ImageLayer> OpenImageAsync(string image, ImageRequest request, CancellationToken cancellationToken) =>
         await _chains.OpenImageAsync(await _machines.ResolveAsync(image, request.Chain, cancellationToken), request.Chain, cancellationToken);
 
+    /// <summary>The chain up to one of its images, which is its leaf then; for work that leaves the disk as it is.</summary>
+    /// <param name="image">What the user names.</param>
+    /// <param name="number">Number of the image in the whole chain, base 0; null for the newest.</param>
+    /// <param name="request">How to open it.</param>
+    /// <param name="cancellationToken">Stops the search for parents.</param>
+    /// <exception cref="DiskException">The chain cannot be opened, or has no such image; nothing stays open then.</exception>
+    public async Task<DiskChain> OpenUpToAsync(string image, int? number, ImageRequest request, CancellationToken cancellationToken)
+    {
+        var path = await _machines.ResolveAsync(image, request.Chain, cancellationToken);
+        var options = request.Chain;
+        if (number is { } wanted)
+        {
+            await using var whole = await _chains.OpenAsync(path, options with { ReadOnly = true }, cancellationToken);
+            var newest = whole.Layers.Count - 1;
+            if (wanted < 0 || wanted > newest)
+            {
+                throw new DiskException(ErrorKind.InvalidArgument, $"{path}: its chain has no image {wanted}; allowed is 0 (the base) to {newest} (the newest).") { Path = path };
+            }
+
+            path = whole.Layers[wanted].Path;
+            options = wanted == newest ? options : options with { Format = null };
+        }
+
+        var chain = await _chains.OpenAsync(path, options, cancellationToken);
+        await WarnOfFindingsAsync(chain);
+        return chain;
+    }
+
     /// <summary>An image near this one that was made from it as it is now; null when there is none.</summary>
     public ValueTask<string?> FindChildAsync(ImageLayer layer, CancellationToken cancellationToken) => _chains.FindChildAsync(layer, cancellationToken);
 

@@ -139,6 +139,12 @@ internal sealed record MergeDocument(string Leaf, string Into, IReadOnlyList<str
 internal sealed record CompactDocument(
     string Path, string Format, bool DryRun, long FileSizeBefore, long? FileSizeAfter, long? UnitsReleased, long? UnitsMoved, long? Releasable);
 
+/// <summary>What <c>resize</c> did or, with <c>--dry-run</c>, could do.</summary>
+/// <param name="CapacityBefore">Bytes.</param>
+/// <param name="Capacity">Bytes.</param>
+/// <param name="Child">An image near it that was made from it, and keeps its own size.</param>
+internal sealed record ResizeDocument(string Path, string Format, bool DryRun, long CapacityBefore, long Capacity, string? Child);
+
 internal sealed record ConvertDocument(string Source, string Destination, string Format, long Capacity, long FileSize);
 
 /// <summary>One format, for <c>formats</c>.</summary>
@@ -193,6 +199,7 @@ internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Pu
 [JsonSerializable(typeof(SetDocument))]
 [JsonSerializable(typeof(MergeDocument))]
 [JsonSerializable(typeof(CompactDocument))]
+[JsonSerializable(typeof(ResizeDocument))]
 [JsonSerializable(typeof(ConvertDocument))]
 [JsonSerializable(typeof(IReadOnlyList<FormatFacts>))]
 [JsonSerializable(typeof(HostStatus))]

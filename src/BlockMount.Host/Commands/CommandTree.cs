@@ -22,6 +22,7 @@ internal static class CommandTree
             SetCommand.Create(opener),
             MergeCommand.Create(opener),
             CompactCommand.Create(opener),
+            ResizeCommand.Create(opener),
             ConvertCommand.Create(opener, creator, provider),
             FormatsCommand.Create(),
             ServeCommand.Create(opener),

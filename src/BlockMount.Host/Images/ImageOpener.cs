@@ -107,6 +107,11 @@ internal sealed class ImageOpener(IStoreProvider provider)
         }
 
         var chain = await _chains.OpenAsync(path, options, cancellationToken);
+    /// <summary>An image with its parents, for changes that leave its children as they are.</summary>
+    /// <exception cref="DiskException">It cannot be opened, or a link does not hold.</exception>
+    public async Task<DiskChain> OpenChainAsync(string image, ImageRequest request, CancellationToken cancellationToken)
+    {
+        var chain = await _chains.OpenAsync(await _machines.ResolveAsync(image, request.Chain, cancellationToken), request.Chain, cancellationToken);
         await WarnOfFindingsAsync(chain);
         return chain;
     }

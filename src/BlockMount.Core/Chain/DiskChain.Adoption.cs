@@ -37,6 +37,9 @@ public sealed partial class DiskChain
         _failure = _failure,
     };
 
+    /// <summary>Forgets which of the parents decides a range, after one of them took or gave back content there. Nobody uses the range meanwhile.</summary>
+    internal void ForgetParents(long offset, long length) => _parents.Forget(offset, length);
+
     private async ValueTask AdoptInUnitAsync(long offset, long length, CancellationToken cancellationToken)
     {
         var gate = Gate(offset);

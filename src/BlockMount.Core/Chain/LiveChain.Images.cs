@@ -170,6 +170,9 @@ public sealed partial class LiveChain
         }
     }
 
+    private void RequireImage(int number) =>
+        Require(number >= 0 && number < Layers.Count, $"image {number} does not exist; the chain has 0 (the base) to {Layers.Count - 1}.");
+
     private void Require(bool holds, string sentence)
     {
         if (!holds)

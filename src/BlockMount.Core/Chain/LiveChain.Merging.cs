@@ -61,7 +61,7 @@ public sealed partial class LiveChain
         Require(!IsReadOnly, "it is open for reading only; open it for writing to merge images.");
         foreach (var number in new[] { from, to })
         {
-            Require(number >= 0 && number < layers.Count, $"image {number} does not exist; the chain has 0 (the base) to {layers.Count - 1}.");
+            RequireImage(number);
         }
 
         Require(from != to, $"both images are number {from}; name two different ones.");

@@ -5,7 +5,7 @@ namespace BlockMount.Core.Chain;
 
 /// <summary>
 /// The images below the leaf, as one: which of them decides a run. The answer is remembered per granule, so that a look-up costs the
-/// same at any depth. Parents never change while a chain is open, so what is remembered stays true; races only repeat work.
+/// same at any depth. What is remembered stays true while the parents do not change, and is forgotten where they do; races only repeat work.
 /// </summary>
 internal sealed class ParentMap
 {
@@ -73,6 +73,18 @@ internal sealed class ParentMap
 
         var layer = owner - FirstLayer;
         return (await _layers[layer].ResolveAsync(offset, run, cancellationToken), layer);
+    }
+
+    /// <summary>Forgets which image decides a range, where that is about to be another. Nobody asks about it meanwhile.</summary>
+    public void Forget(long offset, long length)
+    {
+        for (var granule = offset >> _granuleShift; !IsEmpty && granule <= (offset + length - 1) >> _granuleShift; granule++)
+        {
+            if (Volatile.Read(ref _pages[granule / GranulesPerPage]) is { } page)
+            {
+                Volatile.Write(ref page[granule % GranulesPerPage], Unknown);
+            }
+        }
     }
 
     /// <summary>Bytes from <paramref name="offset"/> to the end of the last granule in a row that has the same owner.</summary>

@@ -27,7 +27,7 @@ internal static class ResizeCommand
         command.SetWork(async (result, cancellation) =>
         {
             var isDryRun = result.GetValue(dryRun);
-            await using var chain = await opener.OpenChainAsync(result.GetRequiredValue(image), options.Read(result), cancellation);
+            await using var chain = await opener.OpenUpToAsync(result.GetRequiredValue(image), null, options.Read(result), cancellation);
             var (leaf, before) = (chain.Layers[^1], chain.Length);
             var capacity = Parse(result.GetRequiredValue(size), before);
             var child = await opener.FindChildAsync(leaf, cancellation);

@@ -70,13 +70,8 @@ internal sealed class ImageOpener(IStoreProvider provider)
 
     /// <summary>A whole chain whose images can be exchanged.</summary>
     /// <exception cref="DiskException">Anything along the way; nothing stays open then.</exception>
-    public async Task<LiveChain> OpenLiveAsync(string image, ImageRequest request, CancellationToken cancellationToken)
-    {
-        var path = await _machines.ResolveAsync(image, request.Chain, cancellationToken);
-        var chain = await _chains.OpenAsync(path, request.Chain, cancellationToken);
-        await WarnOfFindingsAsync(chain);
-        return new LiveChain(chain, _chains, request.Chain);
-    }
+    public async Task<LiveChain> OpenLiveAsync(string image, ImageRequest request, CancellationToken cancellationToken) =>
+        new(await OpenUpToAsync(image, null, request, cancellationToken), _chains, request.Chain);
 
     /// <summary>One image, and none of its parents.</summary>
     /// <exception cref="DiskException">It cannot be opened.</exception>
@@ -107,11 +102,6 @@ internal sealed class ImageOpener(IStoreProvider provider)
         }
 
         var chain = await _chains.OpenAsync(path, options, cancellationToken);
-    /// <summary>An image with its parents, for changes that leave its children as they are.</summary>
-    /// <exception cref="DiskException">It cannot be opened, or a link does not hold.</exception>
-    public async Task<DiskChain> OpenChainAsync(string image, ImageRequest request, CancellationToken cancellationToken)
-    {
-        var chain = await _chains.OpenAsync(await _machines.ResolveAsync(image, request.Chain, cancellationToken), request.Chain, cancellationToken);
         await WarnOfFindingsAsync(chain);
         return chain;
     }

@@ -48,6 +48,13 @@ public static class ChainResize
     {
         await CheckAsync(chain, capacity, progress, cancellationToken);
         await chain.FlushAsync(cancellationToken);
+        if (capacity == chain.Length)
+        {
+            return;
+        }
+
+        // Ended, failed or stopped: tables and blocks may lie elsewhere now.
+        chain.Retire("its size was changed");
         await chain.Layers[^1].ResizeAsync(capacity, progress: null, cancellationToken);
     }
 

@@ -265,9 +265,12 @@ public sealed partial class DiskChain : BlockDevice
     {
         if (_failure is { } failure)
         {
-            throw DiskErrors.PreviousFailure(Name, failure);
+            throw failure is DiskException { Kind: ErrorKind.ShuttingDown } ? failure : DiskErrors.PreviousFailure(Name, failure);
         }
     }
+
+    /// <summary>Refuses every change from now on, for the images are not where this chain takes them to be any more.</summary>
+    internal void Retire(string reason) => _failure ??= new DiskException(ErrorKind.ShuttingDown, $"{Name}: {reason}; close it and open it again.") { Path = Name };
 
     /// <summary>Rule D3: the host may have thrown away what a failed flush was to keep, so nothing later may claim success.</summary>
     private async ValueTask LatchingAsync(ValueTask metadataWork)

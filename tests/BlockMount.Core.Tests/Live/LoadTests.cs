@@ -3,7 +3,7 @@ using BlockMount.Core.Tests.Chain;
 
 namespace BlockMount.Core.Tests.Live;
 
-/// <summary>Snapshots and merges on a disk that several writers and readers use all the time, each of which knows what it wrote last.</summary>
+/// <summary>Snapshots, merges and compactions on a disk that several writers and readers use all the time, each of which knows what it wrote last.</summary>
 public sealed class LoadTests
 {
     private const int Stripe = 8192;
@@ -15,7 +15,7 @@ public sealed class LoadTests
     [InlineData("vhd-64k", "vhd-64k vhd-4k", 2)]
     [InlineData("vmdk", "vmdk-4k vmdk", 3)]
     [InlineData("vdi-fixed", "vmdk vhd-64k vdi-64k", 4)]
-    public async Task Writers_and_readers_notice_nothing_of_snapshots_and_merges(string basis, string kinds, int seed)
+    public async Task Writers_and_readers_notice_nothing_of_snapshots_merges_and_compactions(string basis, string kinds, int seed)
     {
         await using var bench = await LiveBench.MakeAsync(basis, Capacity, seed);
         var kind = kinds.Split(' ');
@@ -23,12 +23,20 @@ public sealed class LoadTests
         var load = Enumerable.Range(0, Writers).Select(n => Task.Run(() => WriteAsync(bench.Chain, bench.Model, n, stop.Token))).ToArray();
         try
         {
-            for (var i = 0; i < 24; i++)
+            for (var i = 0; i < 32; i++)
             {
                 var count = bench.Chain.Layers.Count;
                 if (count < 3 || (count < 6 && bench.Random.Next(2) == 0))
                 {
                     await bench.StackAsync(kind[bench.Random.Next(kind.Length)]);
+                }
+                else if (bench.Random.Next(3) == 0)
+                {
+                    var image = bench.Random.Next(count);
+                    if (bench.Chain.Layers[image].CanCompact)
+                    {
+                        await bench.Chain.CompactAsync(image);
+                    }
                 }
                 else
                 {

@@ -36,6 +36,8 @@ int32_t bm_error_kind(int32_t error)
         return BM_ERROR_INVALID;
     case ENXIO:
         return BM_ERROR_NO_DATA;
+    case EXDEV:
+        return BM_ERROR_OTHER_FS;
     case ENODEV:
         return BM_ERROR_NO_DEVICE;
     default:

@@ -99,7 +99,8 @@ enum {
     BM_ERROR_LINK_LOOP = 11,
     BM_ERROR_INVALID = 12,
     BM_ERROR_NO_DATA = 13,
-    BM_ERROR_NO_DEVICE = 14
+    BM_ERROR_NO_DEVICE = 14,
+    BM_ERROR_OTHER_FS = 15
 };
 
 struct bm_file_facts {
@@ -152,6 +153,8 @@ BM_EXPORT int32_t bm_flush_buffers(int32_t fd);
 BM_EXPORT int64_t bm_seek(int32_t fd, int32_t kind, int64_t offset);
 BM_EXPORT int32_t bm_drop_cache(int32_t fd);
 BM_EXPORT int32_t bm_unlink(const char *path);
+BM_EXPORT int32_t bm_link_new(const char *from, const char *to);
+BM_EXPORT int32_t bm_take_access(const char *path, const char *from);
 BM_EXPORT int32_t bm_rename_new(const char *from, const char *to);
 BM_EXPORT int32_t bm_replace(const char *from, const char *to);
 BM_EXPORT int32_t bm_error_kind(int32_t error);

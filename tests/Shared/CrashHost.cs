@@ -141,10 +141,25 @@ internal sealed class CrashHost : IStoreProvider
         return Wrap(new View(this, path, file, StoreAccess.Write));
     }
 
+    /// <summary>Files of folders that begin differently are of different file systems; for tests of copying.</summary>
+    public bool HasFileSystems { get; set; }
+
+    public ValueTask<bool> RenameAsync(string from, string to) => new(Name(from, to, keepOld: false));
+
+    public ValueTask<bool> LinkAsync(string from, string to) => new(Name(from, to, keepOld: true));
+
+    /// <summary>What deleting a file fails with, if anything.</summary>
+    public Func<string, Exception?> RefuseDelete { get; set; } = static _ => null;
+
     public void Delete(string path)
     {
         lock (_lock)
         {
+            if (RefuseDelete(path) is { } refused)
+            {
+                throw refused;
+            }
+
             if (_files.Remove(path))
             {
                 Clock.Tick(moment => _names.Add((moment, path, null, true)));
@@ -164,6 +179,39 @@ internal sealed class CrashHost : IStoreProvider
 
     public IReadOnlyList<string> ListFiles(string directory, int limit) =>
         Paths.Where(p => string.Equals(Path.GetDirectoryName(p), directory, StringComparison.Ordinal)).Take(limit).ToArray();
+
+    private bool Name(string from, string to, bool keepOld)
+    {
+        lock (_lock)
+        {
+            if (HasFileSystems && from.Split('/')[1] != to.Split('/')[1])
+            {
+                return false;
+            }
+
+            if (_files.ContainsKey(to))
+            {
+                throw new DiskException(ErrorKind.AlreadyExists, $"{to}: it exists already and is not overwritten.");
+            }
+
+            var file = _files.GetValueOrDefault(from) ?? throw new DiskException(ErrorKind.NotFound, $"{from}: there is no such file.");
+            Clock.Tick(moment =>
+            {
+                _names.Add((moment, to, file, false));
+                if (!keepOld)
+                {
+                    _names.Add((moment, from, null, false));
+                }
+            });
+            _files[to] = file;
+            if (!keepOld)
+            {
+                _files.Remove(from);
+            }
+
+            return true;
+        }
+    }
 
     private void Claim(string path, RecordingStore file, StoreAccess access)
     {

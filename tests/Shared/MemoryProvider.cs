@@ -9,7 +9,7 @@ internal sealed class MemoryProvider : IStoreProvider
 {
     private readonly ConcurrentDictionary<string, byte[]> _files = new(StringComparer.Ordinal);
 
-    /// <summary>How often another file came in the place of one: who had the old one open keeps that.</summary>
+    /// <summary>How often a name went to another file, or to none: who had the old one open keeps that.</summary>
     private readonly ConcurrentDictionary<string, int> _replaced = new(StringComparer.Ordinal);
 
     /// <summary>Those of the files that are block devices.</summary>
@@ -84,7 +84,31 @@ internal sealed class MemoryProvider : IStoreProvider
         return Wrap(new SavedStore(this, path, canWrite: true, content));
     }
 
-    public void Delete(string path) => _files.TryRemove(path, out _);
+    /// <summary>Who has the file open for writing goes on with what nobody sees.</summary>
+    public ValueTask<bool> RenameAsync(string from, string to)
+    {
+        if (!_files.TryGetValue(from, out var content))
+        {
+            throw new DiskException(ErrorKind.NotFound, $"{from}: there is no such file.");
+        }
+
+        if (!_files.TryAdd(to, content))
+        {
+            throw new DiskException(ErrorKind.AlreadyExists, $"{to}: it exists already and is not overwritten.");
+        }
+
+        _files.TryRemove(from, out _);
+        _replaced[from] = _replaced.GetValueOrDefault(from) + 1;
+        return new(true);
+    }
+
+    public void Delete(string path)
+    {
+        if (_files.TryRemove(path, out _))
+        {
+            _replaced[path] = _replaced.GetValueOrDefault(path) + 1;
+        }
+    }
 
     /// <summary>Adds a disk and nodes for its partitions, which are windows of it: what is written to one is in the disk when it is closed.</summary>
     /// <returns>The facts of the disk.</returns>

@@ -51,16 +51,29 @@ internal sealed class ImageSearch(IStoreProvider provider)
     public async ValueTask<string?> FindChildAsync(
         string path, ImageIdentity parent, IReadOnlySet<string> except, SearchScope scope, CancellationToken cancellationToken)
     {
-        foreach (var file in scope.Near.SelectMany(ImagesFirst).Where(f => !string.Equals(f, path, StringComparison.Ordinal) && !except.Contains(f)))
+        await foreach (var (file, _) in FindChildrenAsync(path, parent, scope, cancellationToken))
         {
-            if (await ReadLinksAsync(file, cancellationToken) is { Parent: { } link } && link.FitsStateOf(parent)
-                && (link.Uuid != Guid.Empty ? link.Uuid == parent.Uuid : HintedName(link) == Path.GetFileName(path)))
+            if (!except.Contains(file))
             {
                 return file;
             }
         }
 
         return null;
+    }
+
+    /// <summary>Every image near <paramref name="path"/> that was made from it as it is now, with what it records about it.</summary>
+    public async IAsyncEnumerable<(string Path, ParentLink Link)> FindChildrenAsync(
+        string path, ImageIdentity parent, SearchScope scope, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        foreach (var file in scope.Near.SelectMany(ImagesFirst).Where(f => !string.Equals(f, path, StringComparison.Ordinal)).Distinct(StringComparer.Ordinal))
+        {
+            if (await ReadLinksAsync(file, cancellationToken) is { Parent: { } link } && link.FitsStateOf(parent)
+                && (link.Uuid != Guid.Empty ? link.Uuid == parent.Uuid : HintedName(link) == Path.GetFileName(path)))
+            {
+                yield return (file, link);
+            }
+        }
     }
 
     /// <summary>Every image with that UUID, in search order.</summary>

@@ -108,6 +108,15 @@ public abstract class ImageFormat
     public virtual ValueTask<SequentialImage> BeginAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken) =>
         throw new InvalidOperationException($"Images of format {Name} are filled after they were made.");
 
+    /// <summary>What it takes for an image to get another name. Changes nothing.</summary>
+    /// <param name="store">The image's own file, opened for writing.</param>
+    /// <param name="context">What the image may reach.</param>
+    /// <param name="newPath">Full path of the new name.</param>
+    /// <param name="cancellationToken">Stops the reading.</param>
+    /// <exception cref="DiskException">The image cannot be moved, or not under that name.</exception>
+    public virtual ValueTask<ImageMovePlan> PlanMoveAsync(ByteStore store, ImageContext context, string newPath, CancellationToken cancellationToken) =>
+        new(new ImageMovePlan { Files = [new(Path.GetFullPath(store.Name), newPath)] });
+
     /// <summary>The files that <see cref="CreateAsync"/> makes with these options, <paramref name="path"/> first.</summary>
     public virtual IReadOnlyList<string> FilesFor(string path, ImageCreateOptions options) => [path];
 }

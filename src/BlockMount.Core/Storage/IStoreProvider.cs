@@ -63,6 +63,25 @@ public interface IStoreProvider
     ValueTask<ByteStore> ReplaceAsync(ByteStore made, string path) =>
         throw DiskErrors.Unsupported(path, "this host cannot put one file in the place of another.");
 
+    /// <summary>
+    /// Gives a regular file another name in one step: at any moment it is found under one of the two, after a power cut too, and under the new one
+    /// when this returns. Whoever has it open keeps it. Never overwrites.
+    /// </summary>
+    /// <returns>False, with nothing changed, when the names are of different file systems or this host cannot.</returns>
+    /// <exception cref="DiskException"><see cref="ErrorKind.AlreadyExists"/>, <see cref="ErrorKind.AccessDenied"/>, <see cref="ErrorKind.NotFound"/>.</exception>
+    ValueTask<bool> RenameAsync(string from, string to) => new(false);
+
+    /// <summary>Gives a regular file a second name, durably. Never overwrites.</summary>
+    /// <returns>False, with nothing changed, when the names are of different file systems or this host cannot.</returns>
+    /// <exception cref="DiskException">As <see cref="RenameAsync"/>.</exception>
+    ValueTask<bool> LinkAsync(string from, string to) => new(false);
+
+    /// <summary>Gives a file that <see cref="CreateAsync"/> made the owner, group and permissions of another, as far as this user may.</summary>
+    /// <exception cref="DiskException"><see cref="ErrorKind.AccessDenied"/>, <see cref="ErrorKind.NotFound"/>.</exception>
+    void TakeAccess(string path, string from)
+    {
+    }
+
     /// <summary>Removes a file that <see cref="CreateAsync"/> made and that turned out useless.</summary>
     void Delete(string path);
 

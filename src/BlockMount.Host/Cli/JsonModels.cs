@@ -147,6 +147,14 @@ internal sealed record ResizeDocument(string Path, string Format, bool DryRun, l
 
 internal sealed record ConvertDocument(string Source, string Destination, string Format, long Capacity, long FileSize);
 
+/// <summary>What <c>move</c> did.</summary>
+/// <param name="Copied">Whether the bytes were copied to another file system.</param>
+/// <param name="Files">Every file of the image, the one that was named first.</param>
+/// <param name="Notes">What the move did not settle.</param>
+internal sealed record MoveDocument(string Source, string Destination, string Format, bool DryRun, bool Copied, IReadOnlyList<MovedFile> Files, IReadOnlyList<string> Notes);
+
+internal sealed record MovedFile(string From, string To);
+
 /// <summary>One format, for <c>formats</c>.</summary>
 /// <param name="Variants">The usual one first.</param>
 internal sealed record FormatFacts(
@@ -202,6 +210,7 @@ internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Pu
 [JsonSerializable(typeof(ResizeDocument))]
 [JsonSerializable(typeof(ConvertDocument))]
 [JsonSerializable(typeof(IReadOnlyList<FormatFacts>))]
+[JsonSerializable(typeof(MoveDocument))]
 [JsonSerializable(typeof(HostStatus))]
 [JsonSerializable(typeof(IReadOnlyList<HostStatus>))]
 [JsonSerializable(typeof(MountDocument))]

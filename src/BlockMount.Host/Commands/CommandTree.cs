@@ -24,6 +24,7 @@ internal static class CommandTree
             CompactCommand.Create(opener),
             ResizeCommand.Create(opener),
             ConvertCommand.Create(opener, creator, provider),
+            MoveCommand.Create(provider),
             FormatsCommand.Create(),
             ServeCommand.Create(opener),
             MountCommand.Create(opener),

@@ -111,7 +111,8 @@ internal static unsafe class FileOpener
         }
     }
 
-    private static void SyncName(string path, string what)
+    /// <summary>Makes the entry of a name in its folder durable.</summary>
+    public static void SyncName(string path, string what)
     {
         var result = Shim.SyncDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
 

@@ -71,6 +71,25 @@ public sealed unsafe class FileStoreProvider : IStoreProvider
     }
 
     /// <inheritdoc/>
+    public ValueTask<bool> RenameAsync(string from, string to) => new(FileNames.TryRename(from, to));
+
+    /// <inheritdoc/>
+    /// <remarks>False also where this user may not give that file a second name.</remarks>
+    public ValueTask<bool> LinkAsync(string from, string to) => new(FileNames.TryLink(from, to));
+
+    /// <inheritdoc/>
+    public void TakeAccess(string path, string from)
+    {
+        FileOpener.CheckName(path);
+        FileOpener.CheckName(from);
+        var result = Shim.TakeAccess(path, from);
+        if (result < 0)
+        {
+            throw HostErrors.OnPath(result, path, $"given the permissions of {from}");
+        }
+    }
+
+    /// <inheritdoc/>
     /// <exception cref="DiskException"><see cref="ErrorKind.AccessDenied"/> or <see cref="ErrorKind.Io"/>; a missing file is no error.</exception>
     public void Delete(string path)
     {

@@ -83,6 +83,13 @@ internal static unsafe partial class Shim
     public static partial int Unlink(string path);
 
     /// <summary>Fails when the new name exists.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_link_new", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int LinkNew(string from, string to);
+
+    [LibraryImport(Library, EntryPoint = "bm_take_access", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int TakeAccess(string path, string from);
+
+    /// <summary>Fails when the new name exists.</summary>
     [LibraryImport(Library, EntryPoint = "bm_rename_new", StringMarshalling = StringMarshalling.Utf8)]
     public static partial int RenameNew(string from, string to);
 

@@ -84,4 +84,5 @@ internal enum HostErrorKind
     Invalid = 12,
     NoData = 13,
     NoDevice = 14,
+    OtherFileSystem = 15,
 }

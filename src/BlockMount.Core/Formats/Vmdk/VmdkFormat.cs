@@ -65,6 +65,9 @@ public sealed class VmdkFormat : ImageFormat
     public override ValueTask<SequentialImage> BeginAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken) =>
         VmdkCreator.BeginStreamAsync(store, context, options, cancellationToken);
 
+    public override ValueTask<ImageMovePlan> PlanMoveAsync(ByteStore store, ImageContext context, string newPath, CancellationToken cancellationToken) =>
+        VmdkMove.PlanAsync(store, context, newPath, cancellationToken);
+
     public override IReadOnlyList<string> FilesFor(string path, ImageCreateOptions options) =>
         options.RawDisk is null ? VmdkLayout.FilesFor(path, options) : VmdkRawLayout.FilesFor(path, options);
 }

@@ -172,7 +172,7 @@ internal sealed partial class VmdkLayer : ImageLayer
     private ValueTask<Func<ValueTask>> PlanKeysAsync(IReadOnlyList<VmdkKeyChange> changes, CancellationToken cancellationToken) =>
         PlanRewriteAsync((descriptor, text) => VmdkKeyChange.Apply(descriptor, text, changes), cancellationToken);
 
-    private async ValueTask<Func<ValueTask>> PlanRewriteAsync(Func<VmdkDescriptor, byte[], byte[]> change, CancellationToken cancellationToken)
+    private async ValueTask<Func<ValueTask>> PlanRewriteAsync(VmdkTextChange change, CancellationToken cancellationToken)
     {
         Writer.RequireWhole();
         var rewrite = await VmdkRewrite.PlanAsync(_store, change, cancellationToken);

@@ -42,7 +42,7 @@ internal sealed record VmdkResizePlan
     }
 
     /// <summary>The descriptor's text with these extents, and the geometry that belongs to the size.</summary>
-    public byte[] Change(VmdkDescriptor descriptor, byte[] text)
+    public byte[] Change(VmdkDescriptor descriptor, ReadOnlySpan<byte> text)
     {
         var lines = Added.Select(e => AddedAreSparse
             ? $"RW {e.Sectors} SPARSE \"{System.IO.Path.GetFileName(e.Path)}\""

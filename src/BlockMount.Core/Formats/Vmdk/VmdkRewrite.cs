@@ -5,6 +5,11 @@ using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 
 namespace BlockMount.Core.Formats.Vmdk;
 
+/// <summary>Makes another text out of a descriptor's.</summary>
+/// <param name="descriptor">What <paramref name="text"/> says.</param>
+/// <param name="text">The text without what follows its end.</param>
+internal delegate byte[] VmdkTextChange(VmdkDescriptor descriptor, ReadOnlySpan<byte> text);
+
 /// <summary>
 /// Puts another text in a descriptor's place so that a power cut leaves the old or the new one (VMDK.md, "Metadata"): as one sector where that
 /// is all that differs; else inside an extent by way of a second copy that the header names meanwhile, and as a file by way of a new file.
@@ -30,8 +35,8 @@ internal sealed class VmdkRewrite
     /// <summary>The descriptor as it will be.</summary>
     public VmdkSource Source { get; }
 
-    /// <summary>Works the change of the text, which is given without what follows its end, out and refuses it where it cannot be made safely. Changes nothing.</summary>
-    public static async ValueTask<VmdkRewrite> PlanAsync(ByteStore store, Func<VmdkDescriptor, byte[], byte[]> change, CancellationToken cancellationToken)
+    /// <summary>Works a change of the text, which is given without what follows its end, out and refuses it where it cannot be made safely. Changes nothing.</summary>
+    public static async ValueTask<VmdkRewrite> PlanAsync(ByteStore store, VmdkTextChange change, CancellationToken cancellationToken)
     {
         // As it is now: it also holds what this session has written.
         var source = await VmdkSource.ReadAsync(store, cancellationToken);
@@ -39,7 +44,7 @@ internal sealed class VmdkRewrite
         var room = new byte[(int)Math.Min(size, MaxDescriptorSize)];
         await store.ReadAsync(source.DescriptorOffset, room, cancellationToken);
         var end = room.AsSpan().IndexOf((byte)0) is var zero and >= 0 ? zero : room.Length;
-        var text = change(source.Descriptor, room[..end]);
+        var text = change(source.Descriptor, room.AsSpan(0, end));
 
         // What may follow the end of a text in its file is nobody's, and left out where the length changes.
         var length = source.Embedded is not null || text.Length == end ? room.Length : text.Length;

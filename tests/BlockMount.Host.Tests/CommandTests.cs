@@ -130,7 +130,12 @@ public sealed class CommandTests : IDisposable
     [InlineData("vmdk", "vdi", 1 << 20)]
     [InlineData("vmdk", "vhd", 2 << 20)]
     [InlineData("vhd", "vmdk", 65536)]
-    public async Task One_layer_copied_to_another_format_gets_that_formats_usual_block_size_and_keeps_its_content(string from, string to, int blockSize)
+    [InlineData("vdi", "vdi", 1 << 20)]
+    [InlineData("vdi", "vhd", 2 << 20)]
+    [InlineData("vmdk", "vmdk", 65536)]
+    [InlineData("vhd", "vhd", 2 << 20)]
+    [InlineData("vhd", "vdi", 1 << 20)]
+    public async Task One_layer_copied_to_any_format_gets_that_formats_usual_block_size_and_keeps_its_content(string from, string to, int blockSize)
     {
         Peer.Require("qemu-io", "qemu-utils");
         await Blockmount.OkAsync("create", _folder["base.vdi"], "--size", "8M");

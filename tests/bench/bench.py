@@ -8,6 +8,7 @@ import tempfile
 
 import options
 import report
+from compactions import Compactions
 from conversions import Conversions
 from images import CHAINS, CONVERTED, Images, read_once, require_space, settle
 from processes import Failure, Interrupted, Interrupts, Processes
@@ -31,6 +32,7 @@ class Bench:
         self.servers = settings.only
         self.workloads = settings.workloads
         self.conversions = None
+        self.compactions = None
         self.samples = {}
         self.notes = []
         self.failed = False
@@ -51,12 +53,14 @@ class Bench:
         self._make_images()
         for server in self.servers:
             self._check(server, writes=False)
-        if not any(self._measured(s, w) for s in self.servers for w in self.workloads) and not self.conversions:
+        if not any(self._measured(s, w) for s in self.servers for w in self.workloads) and not self.conversions and not self.compactions:
             raise Failure("nothing is left to measure")
         for number in range(1, self._settings.rounds + 1):
             self._round(number)
             if self.conversions:
                 self.conversions.round(number)
+            if self.compactions:
+                self.compactions.round(number)
         self._report(facts, shown)
         return 1 if self.failed else 0
 
@@ -83,6 +87,13 @@ class Bench:
                 self.conversions = Conversions(self, self._settings.conversions, say)
             else:
                 self.note("conversions are left out, as they need blockmount and qemu-img")
+        if self._settings.compactions:
+            if not {"blockmount", "qemu-img", "qemu-io"} <= self.programs.keys():
+                self.note("compactions are left out, as they need blockmount, qemu-img and qemu-io")
+            elif not Compactions.is_offered(self):
+                self.note("compactions are left out, as this blockmount has no command compact")
+            else:
+                self.compactions = Compactions(self, self._settings.compactions, say)
         if not self.servers or not self.workloads:
             raise Failure("no server or no workload is left to measure")
 
@@ -93,12 +104,13 @@ class Bench:
         # Reading is always checked, so the files for it are always made.
         chains = [name for name in CHAINS if name in kinds]
         wanted = {(s.image, False) for s in self.servers} | {(s.image, True) for s in self.servers for w in self.workloads if w.writes and not w.fresh and s.can(w)}
-        wanted |= {(kind, False) for kind in (self.conversions.kinds() if self.conversions else [])}
+        wanted |= {(kind, False) for kind in (self.conversions.kinds() if self.conversions else set()) | (self.compactions.kinds() if self.compactions else set())}
         images = sorted((kind, copy) for kind, copy in wanted if kind in CONVERTED)
-        # While a conversion is measured its result lies there too.
+        # While a conversion is measured its result lies there too; while a compaction is, its image, a copy of that and what becomes of it.
         fresh = any(w.fresh for w in self.workloads)
         require_space(
-            self.folder, self.size, len(images) + (("raw", True) in wanted or is_device_written) + bool(self.conversions) + fresh,
+            self.folder, self.size, len(images) + (("raw", True) in wanted or is_device_written) + max(bool(self.conversions), 2 * bool(self.compactions)) + fresh
+            + len(self.compactions.kinds() if self.compactions else ()),
             [(True, (name, True) in wanted) for name in chains])
         self.images.make_source()
         if ("raw" in kinds and writes) or is_device_written:
@@ -111,6 +123,8 @@ class Bench:
             self.images.make_image(kind, copy)
         for name in chains:
             self.images.make_chain(name, True, (name, True) in wanted)
+        if self.compactions:
+            self.compactions.prepare()
 
     def _check(self, server, writes):
         """A server that gives out other bytes has nothing to be measured for."""
@@ -180,11 +194,13 @@ class Bench:
                 print(report.table(workload, rows))
         if self.conversions:
             self.conversions.report()
+        if self.compactions:
+            self.compactions.report()
         for note in self.notes:
             print(f"- note: {note}")
         if self._settings.json:
             report.document(self._settings.json, facts, shown, self.workloads, self.servers, self.samples, self.notes,
-                            self.conversions.results() if self.conversions else [])
+                            self.conversions.results() if self.conversions else [], self.compactions.results() if self.compactions else [])
 
 
 def say(text):

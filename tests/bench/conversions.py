@@ -23,15 +23,13 @@ class Conversion:
     extension: str
 
 
+EXTENSIONS = {"raw": "raw", "vdi": "vdi", "vmdk": "vmdk", "vhd": "vhd", "stream": "vmdk"}
+PLAIN = ["raw", "vdi", "vmdk", "vhd"]
+
+# Every format to every one, its own too, and streams out and in.
 CONVERSIONS = [
-    Conversion("stream-to-raw", "stream", "raw", "raw"),
-    Conversion("raw-to-stream", "raw", "stream", "vmdk"),
-    Conversion("vmdk-to-raw", "vmdk", "raw", "raw"),
-    Conversion("raw-to-vmdk", "raw", "vmdk", "vmdk"),
-    Conversion("vhd-to-raw", "vhd", "raw", "raw"),
-    Conversion("raw-to-vhd", "raw", "vhd", "vhd"),
-    Conversion("vdi-to-raw", "vdi", "raw", "raw"),
-    Conversion("raw-to-vdi", "raw", "vdi", "vdi"),
+    Conversion(f"{source}-to-{target}", source, target, EXTENSIONS[target])
+    for source, target in [("stream", "raw"), ("raw", "stream"), *((source, target) for source in PLAIN for target in PLAIN)]
 ]
 
 

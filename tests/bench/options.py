@@ -8,13 +8,14 @@ import re
 import shutil
 import subprocess
 
+from compactions import COMPACTIONS
 from conversions import CONVERSIONS
 from servers import SERVERS
 from workloads import WORKLOADS
 
 MIB = 1 << 20
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-PACKAGES = {"qemu-nbd": "qemu-utils", "qemu-img": "qemu-utils", "nbdkit": "nbdkit", "nbdcopy": "libnbd-bin", "fio": "fio"}
+PACKAGES = {"qemu-nbd": "qemu-utils", "qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "nbdkit": "nbdkit", "nbdcopy": "libnbd-bin", "fio": "fio"}
 PUBLISHED = "src/BlockMount.Host/bin/Release/net10.0/**/publish/blockmount"
 
 
@@ -34,6 +35,8 @@ def parse():
                         help="these workloads: " + ", ".join(w.name for w in WORKLOADS))
     parser.add_argument("--conversions", type=_names("conversion", CONVERSIONS), default=CONVERSIONS, metavar="NAME,…",
                         help="these conversions, or none: " + ", ".join(c.name for c in CONVERSIONS))
+    parser.add_argument("--compactions", type=_names("compaction", COMPACTIONS), default=COMPACTIONS, metavar="NAME,…",
+                        help="these compactions, or none: " + ", ".join(c.name for c in COMPACTIONS))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31), metavar="N",
                         help="seed of the order within the rounds and of the chain's layout (default random, printed)")
     parser.add_argument("--json", metavar="FILE", help="write every measurement to FILE too")
@@ -100,7 +103,7 @@ def _size(text):
 
 def _names(kind, known):
     def choose(text):
-        if kind == "conversion" and text == "none":
+        if kind in ("conversion", "compaction") and text == "none":
             return []
         wanted = [name for name in text.split(",") if name]
         for name in wanted:

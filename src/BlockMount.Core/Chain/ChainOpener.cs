@@ -177,6 +177,18 @@ public sealed class ChainOpener(IStoreProvider provider)
         }
     }
 
+    /// <summary>
+    /// Repairs one image and none of its parents, as <see cref="ImageFormat.RepairAsync"/> says; it need not open. With
+    /// <see cref="ChainOpenOptions.ReadOnly"/> it is only told what would be done.
+    /// </summary>
+    /// <exception cref="DiskException">It is no image, in use, or only a guess could repair it; nothing has changed then. Or the host failed.</exception>
+    public async ValueTask<IReadOnlyList<ImageDiagnostic>> RepairAsync(string path, ChainOpenOptions options, CancellationToken cancellationToken = default)
+    {
+        await using var store = await OpenStoreAsync(path, options, cancellationToken);
+        var format = options.Format is { } name ? FormatRegistry.ByName(name) : (await FormatRegistry.DetectAsync(store, cancellationToken)).Format;
+        return await format.RepairAsync(store, ContextOf(options), options.ReadOnly, cancellationToken);
+    }
+
     private static async ValueTask CloseAsync(IEnumerable<ImageLayer> layers)
     {
         foreach (var layer in layers)
@@ -193,8 +205,7 @@ public sealed class ChainOpener(IStoreProvider provider)
             var match = formatName is null
                 ? await FormatRegistry.DetectAsync(store, cancellationToken)
                 : new FormatMatch(FormatRegistry.ByName(formatName), []);
-            var context = new ImageContext(provider, options.AllowPaths, options.AllowDevices) { DropHiddenWrites = options.DropHiddenWrites };
-            var layer = await match.Format.OpenAsync(store, context, cancellationToken);
+            var layer = await match.Format.OpenAsync(store, ContextOf(options), cancellationToken);
             layer.OpeningFindings = match.Findings(store.Name);
             return layer;
         }
@@ -223,13 +234,18 @@ public sealed class ChainOpener(IStoreProvider provider)
 
     private async ValueTask<ImageLayer> OpenLeafAsync(string path, ChainOpenOptions options, CancellationToken cancellationToken)
     {
-        var store = await provider.OpenAsync(
-            path,
-            options.ReadOnly ? StoreAccess.Read : StoreAccess.Write,
-            options.LeafMayBeDevice ? StoreOpenOptions.AllowDevice : StoreOpenOptions.None,
-            cancellationToken);
+        var store = await OpenStoreAsync(path, options, cancellationToken);
         return await OpenLayerAsync(store, options.Format, options, cancellationToken);
     }
+
+    private ValueTask<ByteStore> OpenStoreAsync(string path, ChainOpenOptions options, CancellationToken cancellationToken) => provider.OpenAsync(
+        path,
+        options.ReadOnly ? StoreAccess.Read : StoreAccess.Write,
+        options.LeafMayBeDevice ? StoreOpenOptions.AllowDevice : StoreOpenOptions.None,
+        cancellationToken);
+
+    private ImageContext ContextOf(ChainOpenOptions options) =>
+        new(provider, options.AllowPaths, options.AllowDevices) { DropHiddenWrites = options.DropHiddenWrites };
 
     /// <param name="layers">Leaf first; parents are appended.</param>
     private async ValueTask OpenParentsAsync(List<ImageLayer> layers, ChainOpenOptions options, CancellationToken cancellationToken)

@@ -94,6 +94,20 @@ public abstract class ImageFormat
     }
 
     /// <summary>
+    /// Makes an image whose own tables are damaged one that opens, without guessing; it need not open before. Nothing is touched but what a
+    /// finding names, and after a power cut a repair goes on where it was. Only the image itself is looked at, not its parents.
+    /// </summary>
+    /// <param name="store">The image's file, open for writing unless it is a dry run. The caller closes it.</param>
+    /// <param name="context">For images that are several files.</param>
+    /// <param name="dryRun">Whether to change nothing.</param>
+    /// <param name="cancellationToken">Stops between writes; what is left is damaged in the same way, or less.</param>
+    /// <returns>What was repaired, or would be; errors for bytes of the disk that are lost. Empty when there is nothing to repair.</returns>
+    /// <exception cref="DiskException">
+    /// <see cref="ErrorKind.CorruptImage"/>: something that only a guess could repair; nothing has changed. Others as for <see cref="OpenAsync"/>.
+    /// </exception>
+    public virtual ValueTask<IReadOnlyList<ImageDiagnostic>> RepairAsync(ByteStore store, ImageContext context, bool dryRun, CancellationToken cancellationToken) => new([]);
+
+    /// <summary>
     /// Writes a new image into an empty store and flushes it. The caller closes the store, and deletes that file on failure; other files
     /// that were made are then gone already.
     /// </summary>

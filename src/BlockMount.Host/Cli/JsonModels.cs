@@ -111,7 +111,10 @@ internal sealed record TablePartitionFacts
 
 internal sealed record DiagnosticFacts(string Severity, string Code, string? File, long? Offset, string Message);
 
-internal sealed record CheckDocument(bool Ok, IReadOnlyList<CheckedImage> Images, long? BytesRead, IReadOnlyList<DiagnosticFacts> Diagnostics);
+/// <summary>What <c>check</c> found.</summary>
+/// <param name="Repairs">What was repaired before, or would be with --dry-run; left out where no repair was asked for.</param>
+internal sealed record CheckDocument(
+    bool Ok, IReadOnlyList<CheckedImage> Images, long? BytesRead, IReadOnlyList<DiagnosticFacts> Diagnostics, IReadOnlyList<DiagnosticFacts>? Repairs);
 
 internal sealed record CheckedImage(string Path, string Format, string Variant, long Capacity, long FileSize, long Allocated);
 

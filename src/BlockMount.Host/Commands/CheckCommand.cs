@@ -9,7 +9,10 @@ using BlockMount.Host.Images;
 
 namespace BlockMount.Host.Commands;
 
-/// <summary><c>check</c>: looks at everything that an image says about itself, and on request at every byte of it. Changes nothing.</summary>
+/// <summary>
+/// <c>check</c>: looks at everything that an image says about itself, and on request at every byte of it. Changes nothing, unless the image is to be
+/// repaired.
+/// </summary>
 internal static class CheckCommand
 {
     private const int Piece = 1 << 20;
@@ -25,12 +28,30 @@ internal static class CheckCommand
         var image = CommonArguments.Image();
         var json = CommonArguments.Json();
         var read = new Option<bool>("--read") { Description = "Also read every byte of the disk that is stored" };
+        var repair = new Option<bool>("--repair") { Description = "First repair the tables of IMAGE itself, where that takes no guess; its parents are only checked" };
+        var dryRun = new Option<bool>("--dry-run") { Description = "With --repair: only tell what would be done (exit code 3: there is something)" };
         var options = new ImageOptions();
-        var command = new Command("check", "Check the structure of every image of a chain; changes nothing.") { image, read, json };
+        var command = new Command("check", "Check the structure of every image of a chain; changes nothing without --repair.") { image, read, repair, dryRun, json };
         options.AddTo(command, window: false, writing: false);
-        command.SetExamples("blockmount check disk.vmdk", "blockmount check --read evidence.vhd");
+        command.SetExamples("blockmount check disk.vmdk", "blockmount check --read evidence.vhd", "blockmount check --repair --dry-run disk.vdi");
         command.SetWork(async (result, cancellation) =>
         {
+            var asJson = result.GetValue(json);
+            var (isRepair, isDryRun) = (result.GetValue(repair), result.GetValue(dryRun));
+            RequireSense(isRepair, isDryRun, result.GetValue(options.ReadOnly));
+            IReadOnlyList<DiagnosticFacts>? repairs = null;
+            if (isRepair)
+            {
+                repairs = [.. (await opener.RepairAsync(result.GetRequiredValue(image), options.Read(result), isDryRun, cancellation)).Select(Findings.Of)];
+                if (isDryRun)
+                {
+                    Report(asJson, new CheckDocument(repairs.Count == 0, [], null, [], repairs), "would be repaired");
+                    return repairs.Count == 0 ? ExitCode.Done : ExitCode.NotAnImage;
+                }
+
+                ReportRepairs(asJson, repairs, "repaired");
+            }
+
             var inspection = await opener.InspectAsync(result.GetRequiredValue(image), options.Read(result, readOnly: true), cancellation);
             await using var chain = new DiskChain(inspection.Layers);
             var found = new List<DiagnosticFacts>();
@@ -55,10 +76,23 @@ internal static class CheckCommand
             }
 
             var ok = !found.Any(static f => f.Severity == Findings.Error);
-            Report(result.GetValue(json), new CheckDocument(ok, images, bytes, found));
+            Report(asJson, new CheckDocument(ok, images, bytes, found, repairs), null);
             return ok ? ExitCode.Done : ExitCode.NotAnImage;
         });
         return command;
+    }
+
+    private static void RequireSense(bool isRepair, bool isDryRun, bool isReadOnly)
+    {
+        if (isDryRun && !isRepair)
+        {
+            throw new DiskException(ErrorKind.InvalidArgument, "--dry-run is about a repair: add --repair, or leave it out, for a check alone changes nothing.");
+        }
+
+        if (isRepair && isReadOnly && !isDryRun)
+        {
+            throw new DiskException(ErrorKind.InvalidArgument, "--repair and --read-only contradict each other: add --dry-run to see what a repair would do.");
+        }
     }
 
     /// <summary>Reads what is stored; a piece that cannot be read becomes a finding and reading goes on behind it.</summary>
@@ -113,11 +147,18 @@ internal static class CheckCommand
         return good;
     }
 
-    private static void Report(bool json, CheckDocument document)
+    private static void Report(bool json, CheckDocument document, string? repairs)
     {
         if (json)
         {
             Console.WriteLine(JsonSerializer.Serialize(document, JsonModels.Default.CheckDocument));
+            return;
+        }
+
+        if (repairs is not null)
+        {
+            ReportRepairs(json, document.Repairs!, repairs);
+            Console.WriteLine(document.Ok ? "Nothing to repair." : "Nothing was changed (--dry-run).");
             return;
         }
 
@@ -136,6 +177,14 @@ internal static class CheckCommand
             Console.WriteLine($"{SizeText.Show(read)} of stored content read");
         }
 
-        Console.WriteLine(document.Ok ? "No errors." : "Errors were found; nothing was changed.");
+        Console.WriteLine(document.Ok ? "No errors." : document.Repairs is { Count: > 0 } ? "Errors remain." : "Errors were found; nothing was changed.");
+    }
+
+    private static void ReportRepairs(bool json, IReadOnlyList<DiagnosticFacts> repairs, string what)
+    {
+        foreach (var d in json ? [] : repairs)
+        {
+            Console.WriteLine($"{what}: {d.Message}");
+        }
     }
 }

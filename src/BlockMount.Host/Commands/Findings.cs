@@ -14,7 +14,10 @@ internal static class Findings
 
     /// <summary>All findings about one image.</summary>
     public static IEnumerable<DiagnosticFacts> Of(ImageLayer layer, ImageDescription description) =>
-        layer.OpeningFindings.Concat(description.Diagnostics).Select(static d => new DiagnosticFacts(Word(d.Severity), d.Code, d.File, d.Offset, d.Message));
+        layer.OpeningFindings.Concat(description.Diagnostics).Select(Of);
+
+    /// <summary>One finding about an image.</summary>
+    public static DiagnosticFacts Of(ImageDiagnostic d) => new(Word(d.Severity), d.Code, d.File, d.Offset, d.Message);
 
     /// <summary>Why a chain is not whole.</summary>
     public static DiagnosticFacts Of(DiskException broken) => new(Error, "broken_chain", broken.Path, null, broken.Message);

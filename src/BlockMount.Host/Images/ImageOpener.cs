@@ -109,6 +109,15 @@ internal sealed class ImageOpener(IStoreProvider provider)
     /// <summary>An image near this one that was made from it as it is now; null when there is none.</summary>
     public ValueTask<string?> FindChildAsync(ImageLayer layer, CancellationToken cancellationToken) => _chains.FindChildAsync(layer, cancellationToken);
 
+    /// <summary>Repairs one image, and none of its parents; it need not open.</summary>
+    /// <returns>What was repaired, or would be.</returns>
+    /// <exception cref="DiskException">It is no image, or only a guess could repair it; nothing has changed then.</exception>
+    public async Task<IReadOnlyList<ImageDiagnostic>> RepairAsync(string image, ImageRequest request, bool dryRun, CancellationToken cancellationToken)
+    {
+        var path = await _machines.ResolveAsync(image, request.Chain, cancellationToken);
+        return await _chains.RepairAsync(path, request.Chain with { ReadOnly = dryRun }, cancellationToken);
+    }
+
     /// <summary>As much of the chain as holds, for showing.</summary>
     public async Task<ChainInspection> InspectAsync(string image, ImageRequest request, CancellationToken cancellationToken)
     {

@@ -40,10 +40,9 @@ public sealed class VdiFormat : ImageFormat
     public override async ValueTask<ImageLayer> OpenAsync(ByteStore store, ImageContext context, CancellationToken cancellationToken)
     {
         var header = VdiHeader.Parse(store.Name, await ReadSectorAsync(store, cancellationToken), store.Length);
-        if (store.CanWrite && (header.Flags & ~FlagZeroExpand) != 0)
+        if (store.CanWrite)
         {
-            throw DiskErrors.Unsupported(
-                store.Name, $"VDI header flags are 0x{header.Flags:X}, of which only 0x{FlagZeroExpand:X} is known, so it is not written to; add --read-only to read it.");
+            VdiHeader.RequireKnownFlags(store.Name, header);
         }
 
         var table = await VdiTable.LoadAsync(store, header, cancellationToken);
@@ -52,6 +51,9 @@ public sealed class VdiFormat : ImageFormat
 
     public override ValueTask CreateAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken) =>
         VdiCreator.CreateAsync(store, options, cancellationToken);
+
+    public override ValueTask<IReadOnlyList<ImageDiagnostic>> RepairAsync(ByteStore store, ImageContext context, bool dryRun, CancellationToken cancellationToken) =>
+        VdiRepair.RunAsync(store, dryRun, cancellationToken);
 
     private static async ValueTask<byte[]> ReadSectorAsync(ByteStore store, CancellationToken cancellationToken)
     {

@@ -106,6 +106,16 @@ internal sealed record VdiHeader
         return header;
     }
 
+    /// <exception cref="DiskException">A flag that is not known: the image is not to be written to.</exception>
+    public static void RequireKnownFlags(string name, VdiHeader header)
+    {
+        if ((header.Flags & ~FlagZeroExpand) != 0)
+        {
+            throw DiskErrors.Unsupported(
+                name, $"VDI header flags are 0x{header.Flags:X}, of which only 0x{FlagZeroExpand:X} is known, so it is not written to; add --read-only to read it.");
+        }
+    }
+
     private static VdiHeader ReadV0(ReadOnlySpan<byte> sector) => new()
     {
         Version = Version0,

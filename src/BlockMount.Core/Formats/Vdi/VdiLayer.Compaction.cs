@@ -1,4 +1,4 @@
-using System.Buffers;
+using BlockMount.Core.Storage;
 using static BlockMount.Core.Formats.Vdi.VdiConstants;
 
 namespace BlockMount.Core.Formats.Vdi;
@@ -6,8 +6,6 @@ namespace BlockMount.Core.Formats.Vdi;
 /// <content>Giving blocks back, moving them towards the start of the file, and cutting its end off. Order: VDI.md, "Compaction".</content>
 internal sealed partial class VdiLayer
 {
-    private const int ExtraPiece = 1 << 16;
-
     public override bool CanCompact => !_header.IsFixed;
 
     public override bool HasUnflushedRoom => _table.HasFreed;
@@ -61,27 +59,6 @@ internal sealed partial class VdiLayer
     private long SlotStart(uint slot) => _header.DataOffset + (slot * _header.Stride);
 
     /// <summary>The bytes before a block's content belong to the block, whatever they mean.</summary>
-    private async ValueTask CopyExtraAsync(uint from, uint to, CancellationToken cancellationToken)
-    {
-        if (_header.BlockExtra == 0)
-        {
-            return;
-        }
-
-        var buffer = ArrayPool<byte>.Shared.Rent(ExtraPiece);
-        try
-        {
-            for (long done = 0; done < _header.BlockExtra;)
-            {
-                var part = buffer.AsMemory(0, (int)Math.Min(ExtraPiece, _header.BlockExtra - done));
-                await _store.ReadAsync(SlotStart(from) + done, part, cancellationToken);
-                await _store.WriteAsync(SlotStart(to) + done, part, cancellationToken);
-                done += part.Length;
-            }
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
-    }
+    private ValueTask CopyExtraAsync(uint from, uint to, CancellationToken cancellationToken) =>
+        StoreCopy.CopyAsync(_store, SlotStart(from), SlotStart(to), _header.BlockExtra, cancellationToken);
 }

@@ -60,6 +60,9 @@ public sealed class VhdFormat : ImageFormat
     public override ValueTask CreateAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken) =>
         VhdCreator.CreateAsync(store, options, cancellationToken);
 
+    public override ValueTask<IReadOnlyList<ImageDiagnostic>> RepairAsync(ByteStore store, ImageContext context, bool dryRun, CancellationToken cancellationToken) =>
+        VhdRepair.RunAsync(store, dryRun, cancellationToken);
+
     private static void RequireWritable(string name, VhdStructure structure)
     {
         switch (structure.Copies)
@@ -70,10 +73,6 @@ public sealed class VhdFormat : ImageFormat
                 throw DiskErrors.Corrupt(name, "the VHD footer and its copy at the start of the file describe different disks, so it is not written to; add --read-only to read it by the copy.");
         }
 
-        if ((structure.Footer.Features & ~KnownFeatures) != 0)
-        {
-            throw DiskErrors.Unsupported(
-                name, $"VHD features are 0x{structure.Footer.Features:X}, of which only 0x{KnownFeatures:X} are known, so it is not written to; add --read-only to read it.");
-        }
+        VhdRules.RequireKnownFeatures(name, structure.Footer);
     }
 }

@@ -60,6 +60,16 @@ internal static class VhdRules
             "VHD disk type is 4 (differencing) but the parent UUID is all zero; a differencing image names its parent.");
     }
 
+    /// <exception cref="DiskException">A feature that is not known: the image is not to be written to.</exception>
+    public static void RequireKnownFeatures(string name, VhdFooter footer)
+    {
+        if ((footer.Features & ~KnownFeatures) != 0)
+        {
+            throw DiskErrors.Unsupported(
+                name, $"VHD features are 0x{footer.Features:X}, of which only 0x{KnownFeatures:X} are known, so it is not written to; add --read-only to read it.");
+        }
+    }
+
     private static void Require(string name, bool holds, string sentence)
     {
         if (!holds)

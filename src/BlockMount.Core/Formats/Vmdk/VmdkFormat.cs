@@ -60,6 +60,9 @@ public sealed class VmdkFormat : ImageFormat
             ? VmdkCreator.CreateAsync(store, context, options, cancellationToken)
             : VmdkRawCreator.CreateAsync(store, context, options, cancellationToken);
 
+    public override ValueTask<IReadOnlyList<ImageDiagnostic>> RepairAsync(ByteStore store, ImageContext context, bool dryRun, CancellationToken cancellationToken) =>
+        VmdkRepair.RunAsync(store, context, dryRun, cancellationToken);
+
     public override bool IsSequential(ImageCreateOptions options) => options.Parent is null && options.RawDisk is null && options.Variant == "stream";
 
     public override ValueTask<SequentialImage> BeginAsync(ByteStore store, ImageContext context, ImageCreateOptions options, CancellationToken cancellationToken) =>

@@ -17,7 +17,7 @@ internal sealed partial class VmdkLayer : ImageLayer
     private IReadOnlyList<ImageDiagnostic> _diagnostics;
 
     public VmdkLayer(
-        ByteStore store, VmdkSource source, IReadOnlyList<VmdkExtent> extents, IEnumerable<ByteStore> files, IReadOnlyList<VmdkRepair> repairs, IReadOnlyList<ImageDiagnostic> findings, IStoreProvider provider)
+        ByteStore store, VmdkSource source, IReadOnlyList<VmdkExtent> extents, IEnumerable<ByteStore> files, IReadOnlyList<VmdkStaleTable> repairs, IReadOnlyList<ImageDiagnostic> findings, IStoreProvider provider)
         : base(store.Name, extents[^1].End, UnitOf(extents), store.CanWrite)
     {
         _provider = provider;

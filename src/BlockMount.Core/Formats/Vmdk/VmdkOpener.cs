@@ -19,17 +19,9 @@ internal static class VmdkOpener
         try
         {
             var findings = await VmdkRawCheck.RunAsync(store.Name, source.Descriptor, files, cancellationToken);
-            var extents = new List<VmdkExtent>();
-            var sparse = new HashSet<string>(StringComparer.Ordinal);
-            long start = 0;
-            foreach (var line in source.Descriptor.Extents)
-            {
-                extents.Add(await OpenExtentAsync(store, source, line, start, files, sparse, cancellationToken));
-                start += line.Length;
-            }
-
+            var extents = await OpenExtentsAsync(store, source, files, cancellationToken);
             findings = [.. findings, .. VmdkRawCheck.CompareSizes(store.Name, source.Descriptor, extents)];
-            var repairs = new List<VmdkRepair>();
+            var repairs = new List<VmdkStaleTable>();
             if (store.CanWrite)
             {
                 // Once more, now that what is written to is claimed and nobody else can change it.
@@ -54,6 +46,21 @@ internal static class VmdkOpener
             await files.DisposeAsync();
             throw;
         }
+    }
+
+    /// <summary>Opens every extent that the descriptor names; of their tables only the directories are looked at.</summary>
+    public static async ValueTask<List<VmdkExtent>> OpenExtentsAsync(ByteStore store, VmdkSource source, VmdkExtentFiles files, CancellationToken cancellationToken)
+    {
+        var extents = new List<VmdkExtent>();
+        var sparse = new HashSet<string>(StringComparer.Ordinal);
+        long start = 0;
+        foreach (var line in source.Descriptor.Extents)
+        {
+            extents.Add(await OpenExtentAsync(store, source, line, start, files, sparse, cancellationToken));
+            start += line.Length;
+        }
+
+        return extents;
     }
 
     private static async ValueTask<VmdkExtent> OpenExtentAsync(

@@ -4,7 +4,7 @@ using static BlockMount.Core.Formats.Vmdk.VmdkConstants;
 namespace BlockMount.Core.Formats.Vmdk;
 
 /// <summary>A redundant table to be made equal to its primary one, or forgotten when there is no primary one, when writing begins.</summary>
-internal readonly record struct VmdkRepair(VmdkSparseExtent Extent, int Table);
+internal readonly record struct VmdkStaleTable(VmdkSparseExtent Extent, int Table);
 
 /// <summary>Something wrong with the tables of an extent.</summary>
 /// <param name="Offset">Byte of the file where it shows.</param>
@@ -19,7 +19,7 @@ internal sealed class VmdkTableCheck
 {
     private readonly VmdkSparseExtent _extent;
     private readonly List<VmdkTableError> _errors = [];
-    private readonly List<VmdkRepair> _differences = [];
+    private readonly List<VmdkStaleTable> _differences = [];
 
     private VmdkTableCheck(VmdkSparseExtent extent) => _extent = extent;
 
@@ -43,7 +43,7 @@ internal sealed class VmdkTableCheck
 
     /// <summary>What must be repaired before the first write.</summary>
     /// <exception cref="DiskException"><see cref="ErrorKind.CorruptImage"/>: the image is not fit for writing.</exception>
-    public IReadOnlyList<VmdkRepair> ForWriting()
+    public IReadOnlyList<VmdkStaleTable> ForWriting()
     {
         var name = _extent.Store!.Name;
         if (_errors.Count > 0)
@@ -92,7 +92,7 @@ internal sealed class VmdkTableCheck
     {
         if (_extent.Header.Unclean)
         {
-            _differences.Add(new VmdkRepair(_extent, table));
+            _differences.Add(new VmdkStaleTable(_extent, table));
         }
 
         return _extent.Header.Unclean;
@@ -115,7 +115,7 @@ internal sealed class VmdkTableCheck
             }
         }
 
-        _differences.Add(new VmdkRepair(_extent, table));
+        _differences.Add(new VmdkStaleTable(_extent, table));
         return true;
     }
 

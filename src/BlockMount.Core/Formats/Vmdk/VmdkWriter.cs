@@ -11,7 +11,7 @@ namespace BlockMount.Core.Formats.Vmdk;
 /// <summary>The changing half of an open VMDK: identity, new grains, and the order in which they become durable (VMDK.md, "Writing").</summary>
 internal sealed class VmdkWriter
 {
-    private readonly IReadOnlyList<VmdkRepair> _repairs;
+    private readonly IReadOnlyList<VmdkStaleTable> _repairs;
     private readonly ByteStore[] _stores;
     private readonly Dictionary<VmdkSparseExtent, VmdkSpace> _space;
     private ByteStore _store;
@@ -20,7 +20,7 @@ internal sealed class VmdkWriter
     private bool _began;
     private bool _failed;
 
-    public VmdkWriter(ByteStore store, VmdkSource source, IEnumerable<VmdkExtent> extents, IReadOnlyList<VmdkRepair> repairs)
+    public VmdkWriter(ByteStore store, VmdkSource source, IEnumerable<VmdkExtent> extents, IReadOnlyList<VmdkStaleTable> repairs)
     {
         _store = store;
         _source = source;

@@ -103,11 +103,16 @@ internal sealed class VhdRepair
         _end = RoundUp(_end);
         foreach (var index in shared.Order())
         {
+            if (_end / SectorSize >= EntryFree)
+            {
+                throw new DiskException(ErrorKind.NoSpace, $"{_store.Name}: a VHD file cannot grow past {(long)EntryFree * SectorSize} bytes, as a copy of block {index} would need.") { Path = _store.Name };
+            }
+
             _log.Add(
                 Severity.Warning, "block_shared", EntryAt(index),
                 $"VHD block table entry {index} is {_entries[index]}, which shares file space with another block; it gets a copy of what is there, at sector {_end / SectorSize}.");
             _copies.Add((index, (long)_entries[index] * SectorSize, _end));
-            _changes.Set(index, checked((uint)(_end / SectorSize)));
+            _changes.Set(index, (uint)(_end / SectorSize));
             _end += _header.Stride;
         }
 

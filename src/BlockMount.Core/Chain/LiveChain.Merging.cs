@@ -198,6 +198,13 @@ public sealed partial class LiveChain
 
         var above = Layers[number];
         var link = ChildLink.To(above.Path, FormatOf(number), parent);
+        if (link.Uuid == Guid.Empty)
+        {
+            // Known by name and content number alone, so that no link would hold in between: the number stays.
+            await above.RelinkAsync(link, parent.Path, CancellationToken.None);
+            return;
+        }
+
         await above.RelinkAsync(link with { ModificationUuid = Guid.Empty, ContentId = null, ChangedAt = 0 }, parent.Path, CancellationToken.None);
         await parent.BeginWritingAsync(contentChanges: true, CancellationToken.None);
         await parent.FlushAsync(CancellationToken.None);

@@ -86,7 +86,7 @@ public sealed class LiveChainTests
         await using var chain = await MakeAsync(folder, format);
         await using var server = new TestServer(chain);
         var idle = await MeasureAsync(folder, server.Uri, seconds: 10);
-        var measuring = MeasureAsync(folder, server.Uri, seconds: 40);
+        var measuring = MeasureAsync(folder, server.Uri, seconds: 60);
         var taken = 0;
         while (!measuring.IsCompleted && taken < Snapshots)
         {

@@ -4,74 +4,11 @@ using BlockMount.TestSupport.Scenarios;
 namespace BlockMount.Platform.Tests.Scenarios;
 
 /// <summary>VirtualBox's scenarios over files of the host, at an eighth of their size.</summary>
-public sealed class VirtualBoxScriptTests : IDisposable
+public sealed class VirtualBoxScriptTests : VirtualBoxScriptFacts, IDisposable
 {
     private readonly TempFolder _folder = new();
 
-    private VirtualBoxScripts Scripts => new(new FileStoreProvider(), _folder.Root, 131072);
+    private protected override VirtualBoxScripts Scripts => new(new FileStoreProvider(), _folder.Root, 131072);
 
     public void Dispose() => _folder.Dispose();
-
-    [Theory]
-    [InlineData("vdi")]
-    [InlineData("vhd")]
-    [InlineData("vmdk")]
-    public Task Io(string format) => Scripts.IoAsync(format);
-
-    [Theory]
-    [InlineData("vdi")]
-    [InlineData("vhd")]
-    [InlineData("vmdk")]
-    public Task Zero_blocks(string format) => Scripts.ZeroBlocksAsync(format);
-
-    [Theory]
-    [InlineData("vdi")]
-    [InlineData("vhd")]
-    [InlineData("vmdk")]
-    [InlineData("raw")]
-    public Task Io_unaligned(string format) => Scripts.UnalignedAsync(format);
-
-    [Theory]
-    [InlineData("vdi")]
-    [InlineData("vhd")]
-    [InlineData("vmdk")]
-    public Task Discard(string format) => Scripts.DiscardAsync(format);
-
-    [Theory]
-    [InlineData("vdi", "vmdk")]
-    [InlineData("vmdk", "vhd")]
-    [InlineData("vhd", "vdi")]
-    public Task Multiple_backends(string basis, string diff) => Scripts.MultipleBackendsAsync(basis, diff);
-
-    [Fact]
-    public Task Shareable() => Scripts.ShareableAsync();
-
-    [Theory]
-    [InlineData("vdi", "dynamic")]
-    [InlineData("vdi", "fixed")]
-    [InlineData("vhd", "dynamic")]
-    [InlineData("vhd", "fixed")]
-    [InlineData("vmdk", "dynamic")]
-    [InlineData("vmdk", "fixed")]
-    [InlineData("vmdk", "split2g")]
-    [InlineData("vmdk", "split2g-fixed")]
-    public Task Create_delete(string format, string variant) => Scripts.CreateDeleteAsync(format, variant);
-
-    [Theory]
-    [InlineData("vdi", true)]
-    [InlineData("vdi", false)]
-    [InlineData("vhd", true)]
-    [InlineData("vhd", false)]
-    [InlineData("vmdk", true)]
-    [InlineData("vmdk", false)]
-    public Task Create_write_open_merge(string format, bool intoParent) => Scripts.CreateWriteOpenMergeAsync(format, intoParent);
-
-    [Theory]
-    [InlineData("vdi", true)]
-    [InlineData("vdi", false)]
-    [InlineData("vhd", true)]
-    [InlineData("vhd", false)]
-    [InlineData("vmdk", true)]
-    [InlineData("vmdk", false)]
-    public Task Snap(string format, bool intoParent) => Scripts.SnapAsync(format, intoParent);
 }

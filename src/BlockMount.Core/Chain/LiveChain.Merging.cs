@@ -71,7 +71,7 @@ public sealed partial class LiveChain
         var top = layers[high].Capacity;
         for (var i = low; i < high; i++)
         {
-            Require(layers[i].Capacity == top, $"image {i} has {layers[i].Capacity} bytes and image {high} {top}; resize them to one size first.");
+            Require(layers[i].Capacity == top, $"image {i}, {layers[i].Path}, has {layers[i].Capacity} bytes and image {high} {top}; resize them to one size first.");
         }
 
         // A child beside the chain would lose its parent, or see other bytes in it.

@@ -1,4 +1,5 @@
 using BlockMount.Core.Errors;
+using BlockMount.Core.Tests.Chain;
 using BlockMount.TestSupport;
 
 namespace BlockMount.Core.Tests.Live;
@@ -143,6 +144,20 @@ public sealed class MergeTests
             Assert.Contains(sentence, refused.Message, StringComparison.Ordinal);
         }
 
+        var files = new MemoryProvider();
+        var small = await TestImages.MakeAsync(files, "vdi", "/d/small", Capacity);
+        await TestImages.MakeAsync(files, "vdi", "/d/large", Capacity + 4096, small);
+        var host = new CrashHost(files);
+        await using (var chain = await LiveBench.OpenAsync(host, "/d/large.vdi"))
+        {
+            foreach (var (from, to) in new[] { (0, 1), (1, 0) })
+            {
+                var refused = await Assert.ThrowsAsync<DiskException>(() => chain.MergeAsync(from, to));
+                Assert.Contains($"image 0, {small}, has {Capacity} bytes and image 1 {Capacity + 4096}; resize", refused.Message, StringComparison.Ordinal);
+            }
+        }
+
+        Assert.Equal(0, host.Clock.Now);
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => bench.Chain.MergeAsync(2, 0, null, new CancellationToken(canceled: true)));
         await bench.CheckAsync();
     }

@@ -3,16 +3,32 @@ using System.Numerics;
 namespace BlockMount.Core.Chain;
 
 /// <summary>Which parts of a disk were changed, in granules; safe for concurrent use. A change is noted when it has ended.</summary>
-internal sealed class ChangeTracker(long length)
+internal sealed class ChangeTracker
 {
-    /// <summary>Bytes of a granule.</summary>
-    public const int Granule = 1 << 16;
+    private const int SmallestShift = 16;
 
-    private readonly long[] _changed = new long[(int)((((length + Granule - 1) / Granule) + 63) / 64)];
+    /// <summary>16 MiB of memory: granules of 64 KiB up to 8 TiB, larger ones beyond, whatever size a disk claims.</summary>
+    private const long MostGranules = 1L << 27;
+
+    private readonly long _length;
+    private readonly int _shift = SmallestShift;
+    private readonly long[] _changed;
+
+    /// <param name="length">Bytes of the disk, at least 1.</param>
+    public ChangeTracker(long length)
+    {
+        _length = length;
+        while ((length - 1) >> _shift >= MostGranules)
+        {
+            _shift++;
+        }
+
+        _changed = new long[(int)(((length - 1) >> _shift) / 64) + 1];
+    }
 
     public void Note(long offset, long count)
     {
-        for (var granule = offset / Granule; granule <= (offset + count - 1) / Granule; granule++)
+        for (var granule = offset >> _shift; granule <= (offset + count - 1) >> _shift; granule++)
         {
             var bit = 1L << (int)(granule % 64);
             ref var word = ref _changed[granule / 64];
@@ -34,8 +50,8 @@ internal sealed class ChangeTracker(long length)
             {
                 var bit = BitOperations.TrailingZeroCount(word);
                 word &= word - 1;
-                var start = ((i * 64L) + bit) * Granule;
-                var count = Math.Min(Granule, length - start);
+                var start = ((i * 64L) + bit) << _shift;
+                var count = Math.Min(1L << _shift, _length - start);
                 if (ranges.Count > 0 && ranges[^1].Offset + ranges[^1].Length == start)
                 {
                     ranges[^1] = (ranges[^1].Offset, ranges[^1].Length + count);

@@ -152,7 +152,7 @@ public sealed class ChainOpener(IStoreProvider provider)
             Parent = ChildLink.To(path, format, parent),
             ParentPath = parent.Path,
         });
-        var context = new ImageContext(provider, options.AllowPaths, options.AllowDevices);
+        var context = ContextOf(options);
         var store = await provider.CreateAsync(path, cancellationToken);
         try
         {

@@ -11,9 +11,6 @@ public static class DiskCopy
     private const int Piece = 1 << 20;
     private const int FlushEvery = 64 << 20;
 
-    /// <summary>Stretches of zeros of this size, at multiples of it, are left out where the map calls them data.</summary>
-    private const int ZeroUnit = 1 << 16;
-
     /// <summary>
     /// Copies all of <paramref name="source"/> to the start of <paramref name="target"/>, which must read as zero, and flushes it.
     /// </summary>
@@ -93,25 +90,12 @@ public static class DiskCopy
         return (at, length, buffer);
     }
 
-    /// <summary>Writes the units that hold something, neighbours together.</summary>
+    /// <summary>Writes what holds something; zeros that the map calls data are left out.</summary>
     private static async ValueTask WriteUnlessZeroAsync(BlockDevice target, long at, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
     {
-        for (var from = 0; from < data.Length;)
+        foreach (var (from, end, _) in ZeroStretches.Of(at, data).Where(static s => !s.IsZero))
         {
-            var end = from;
-            while (end < data.Length && data.Span[end..UnitEnd(end)].ContainsAnyExcept((byte)0))
-            {
-                end = UnitEnd(end);
-            }
-
-            if (end > from)
-            {
-                await target.WriteAsync(at + from, data[from..end], WriteOptions.None, cancellationToken);
-            }
-
-            from = end < data.Length ? UnitEnd(end) : end;
+            await target.WriteAsync(at + from, data[from..end], WriteOptions.None, cancellationToken);
         }
-
-        int UnitEnd(int from) => (int)Math.Min(data.Length, ((at + from) / ZeroUnit * ZeroUnit) + ZeroUnit - at);
     }
 }

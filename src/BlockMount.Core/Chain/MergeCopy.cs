@@ -10,9 +10,6 @@ internal static class MergeCopy
 {
     private const int Piece = 1 << 20;
 
-    /// <summary>Stretches of zeros of this size, at multiples of it, are written as zeros, which may cost no file space.</summary>
-    private const int ZeroUnit = 1 << 16;
-
     /// <summary>Writes what the images behind <paramref name="target"/>'s leaf hold into that leaf, the newest image deciding.</summary>
     /// <param name="layers">The whole chain.</param>
     /// <param name="last">Index of the newest image that is merged; those from the target's leaf on up to it are.</param>
@@ -120,17 +117,11 @@ internal static class MergeCopy
         }
     }
 
+    /// <summary>Zeros go as zeros, which may cost no file space.</summary>
     private static async ValueTask WriteAsync(DiskChain target, long at, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
     {
-        for (var from = 0; from < data.Length;)
+        foreach (var (from, end, isZero) in ZeroStretches.Of(at, data))
         {
-            var isZero = IsZero(from);
-            var end = UnitEnd(from);
-            while (end < data.Length && IsZero(end) == isZero)
-            {
-                end = UnitEnd(end);
-            }
-
             if (isZero)
             {
                 await target.ZeroAsync(at + from, end - from, WriteOptions.None, cancellationToken);
@@ -139,12 +130,6 @@ internal static class MergeCopy
             {
                 await target.WriteAsync(at + from, data[from..end], WriteOptions.None, cancellationToken);
             }
-
-            from = end;
         }
-
-        bool IsZero(int from) => !data.Span[from..UnitEnd(from)].ContainsAnyExcept((byte)0);
-
-        int UnitEnd(int from) => (int)Math.Min(data.Length, ((at + from) / ZeroUnit * ZeroUnit) + ZeroUnit - at);
     }
 }

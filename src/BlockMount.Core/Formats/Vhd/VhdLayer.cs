@@ -35,7 +35,7 @@ internal sealed partial class VhdLayer : ImageLayer
         _timeStamp = structure.TimeStamp;
 
         // A lost footer comes back in the last sector of the file, where a session that was cut off had put it.
-        var last = structure.FooterPosition is { } found ? RoundUp(found) : (structure.FileLength - 1) / SectorSize * SectorSize;
+        var last = structure.FooterPosition is { } found ? VhdTable.RoundUp(found) : (structure.FileLength - 1) / SectorSize * SectorSize;
         _footerPosition = Math.Max(table.End, last);
     }
 
@@ -123,7 +123,7 @@ internal sealed partial class VhdLayer : ImageLayer
         if (place == reservation.Token)
         {
             var first = (int)((reservation.Start & (_header.BlockSize - 1)) / SectorSize);
-            _bitmaps.SetPresent(index, (long)place * SectorSize, first, (int)(RoundUp(reservation.Length) / SectorSize));
+            _bitmaps.SetPresent(index, (long)place * SectorSize, first, (int)(VhdTable.RoundUp(reservation.Length) / SectorSize));
             return;
         }
 
@@ -261,7 +261,7 @@ internal sealed partial class VhdLayer : ImageLayer
             }
 
             // Behind the end of the disk, where the file may end too, nothing is read.
-            var end = (int)Math.Min(sectors, RoundUp(Capacity - ((long)block << _blockShift)) / SectorSize);
+            var end = (int)Math.Min(sectors, VhdTable.RoundUp(Capacity - ((long)block << _blockShift)) / SectorSize);
             for (var sector = 0; sector < end;)
             {
                 var (present, count) = VhdBitmaps.RunAt(bits, sector, end);
@@ -289,8 +289,6 @@ internal sealed partial class VhdLayer : ImageLayer
         }
     }
 
-    private static long RoundUp(long bytes) => (bytes + SectorSize - 1) / SectorSize * SectorSize;
-
     private long ContentOf(uint place) => ((long)place * SectorSize) + _header.BitmapSize;
 
     private async ValueTask<BlockRun> ResolveInBlockAsync(int index, uint place, long inBlock, long length, CancellationToken cancellationToken)
@@ -302,7 +300,7 @@ internal sealed partial class VhdLayer : ImageLayer
         }
 
         var sector = (int)(inBlock / SectorSize);
-        var end = (int)(RoundUp(inBlock + length) / SectorSize);
+        var end = (int)(VhdTable.RoundUp(inBlock + length) / SectorSize);
         var (present, count) = VhdBitmaps.RunAt(bits, sector, end);
         var run = Math.Min(length, ((long)(sector + count) * SectorSize) - inBlock);
         return present ? new BlockRun(RunKind.Data, run, _store, content) : new BlockRun(RunKind.Parent, run);

@@ -57,7 +57,7 @@ internal sealed class VhdRelink
 
         // Nothing stays between the last block and the footer: other programs put a block there and write to parts of it alone.
         FooterPosition = parent is null
-            ? RoundUp(Math.Max(Math.Max(table.BlocksEnd, structure.Sparse!.TableEnd), home + DynamicHeaderSize))
+            ? VhdTable.RoundUp(Math.Max(Math.Max(table.BlocksEnd, structure.Sparse!.TableEnd), home + DynamicHeaderSize))
             : kept.Any(e => (long)e.Offset >= _start) ? SecondPosition : _start;
     }
 
@@ -106,8 +106,6 @@ internal sealed class VhdRelink
         await _store.SetLengthAsync(FooterPosition + FooterSize, CancellationToken.None);
         await _store.FlushAsync(CancellationToken.None);
     }
-
-    private static long RoundUp(long bytes) => (bytes + SectorSize - 1) / SectorSize * SectorSize;
 
     private static void PutParent(byte[] header, ParentLink? parent, string? parentPath)
     {

@@ -100,7 +100,7 @@ internal sealed class VhdRepair
             _end = Math.Max(_end, start + _header.Stride);
         }
 
-        _end = RoundUp(_end);
+        _end = VhdTable.RoundUp(_end);
         foreach (var index in shared.Order())
         {
             if (_end / SectorSize >= EntryFree)
@@ -123,7 +123,7 @@ internal sealed class VhdRepair
     }
 
     /// <summary>In the last sector of the file, behind everything that is used.</summary>
-    private long FooterPosition => Math.Max(_end, _structure.FooterPosition is { } found ? RoundUp(found) : (_structure.FileLength - 1) / SectorSize * SectorSize);
+    private long FooterPosition => Math.Max(_end, _structure.FooterPosition is { } found ? VhdTable.RoundUp(found) : (_structure.FileLength - 1) / SectorSize * SectorSize);
 
     /// <summary>Bytes that the block needs of the file; the last block of the disk may be cut off behind the disk's end.</summary>
     private long Needed(int index)
@@ -218,6 +218,4 @@ internal sealed class VhdRepair
     }
 
     private long EntryAt(int index) => _header.TableOffset + (4L * index);
-
-    private static long RoundUp(long bytes) => (bytes + SectorSize - 1) / SectorSize * SectorSize;
 }

@@ -57,12 +57,12 @@ internal sealed class VhdResize
     private async ValueTask GrowAsync(CancellationToken cancellationToken)
     {
         // The table's last sector belongs to it, whatever its number of entries.
-        var room = RoundUp(_header.TableEnd);
+        var room = VhdTable.RoundUp(_header.TableEnd);
         var inPlace = _newBlocks <= _entries.Length
             || (_header.TableOffset + (4L * _newBlocks) <= room && !_header.Locators.Any(l => VhdTable.Overlaps(_header.TableEnd, room, (long)Math.Min(l.Offset, long.MaxValue / 2), l.End)));
         var tableOffset = inPlace ? _header.TableOffset : _end;
         var count = Math.Max(_entries.Length, _newBlocks);
-        var footerPosition = Math.Max(_footerPosition, inPlace ? _end : _end + RoundUp(4L * count));
+        var footerPosition = Math.Max(_footerPosition, inPlace ? _end : _end + VhdTable.RoundUp(4L * count));
 
         // The footer comes first and makes the file longer, so that the file's last sector is never anything else.
         if (footerPosition > _footerPosition)
@@ -71,7 +71,7 @@ internal sealed class VhdResize
         }
 
         await ZeroTailAsync(cancellationToken);
-        await WriteTableAsync(tableOffset, inPlace ? _oldBlocks : 0, inPlace ? count : (int)(RoundUp(4L * count) / 4), cancellationToken);
+        await WriteTableAsync(tableOffset, inPlace ? _oldBlocks : 0, inPlace ? count : (int)(VhdTable.RoundUp(4L * count) / 4), cancellationToken);
         await _store.FlushAsync(cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
         if (count > _entries.Length)
@@ -94,7 +94,7 @@ internal sealed class VhdResize
         // The file ends behind the last of what is needed; between its blocks the space is given back.
         var blocks = _entries.Take(_newBlocks).Where(static e => e != EntryFree).Select(e => ((long)e * SectorSize) + _header.Stride).DefaultIfEmpty().Max();
         var locators = _structure.Parent is null ? 0 : _header.Locators.Select(static l => l.End).Where(e => e <= _footerPosition).DefaultIfEmpty().Max();
-        var end = RoundUp(Math.Max(Math.Max(blocks, locators), Math.Max(_header.TableEnd, _header.Position + DynamicHeaderSize)));
+        var end = VhdTable.RoundUp(Math.Max(Math.Max(blocks, locators), Math.Max(_header.TableEnd, _header.Position + DynamicHeaderSize)));
         foreach (var (index, _) in dropped)
         {
             var start = (long)_entries[index] * SectorSize;
@@ -114,8 +114,6 @@ internal sealed class VhdResize
     }
 
     private int BlocksOf(long size) => checked((int)((size + _header.BlockSize - 1) / _header.BlockSize));
-
-    private static long RoundUp(long bytes) => (bytes + SectorSize - 1) / SectorSize * SectorSize;
 
     /// <summary>What the last block holds behind the present end may be anything, or missing.</summary>
     private async ValueTask ZeroTailAsync(CancellationToken cancellationToken)

@@ -198,7 +198,8 @@ internal sealed partial class VhdTable
         NoteOwnPlaces(structure.ContentEnd, header, lowest: places.Length == 0 ? _end / SectorSize : places[0]);
     }
 
-    private static long RoundUp(long bytes) => (bytes + SectorSize - 1) / SectorSize * SectorSize;
+    /// <summary>The end of the sector that byte <paramref name="bytes"/> - 1 lies in.</summary>
+    public static long RoundUp(long bytes) => (bytes + SectorSize - 1) / SectorSize * SectorSize;
 
     public static bool Overlaps(long start, long end, long from, long to) => start < to && from < end;
 }

@@ -17,11 +17,11 @@ public sealed class ControlSocketTests : IDisposable
         for (var i = 0; i < 50; i++)
         {
             var stopped = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            var control = new ControlSocket(_folder.Root, static () => throw new InvalidOperationException(), async () =>
+            var control = new ControlSocket(_folder.Root, new HostControl(static () => throw new InvalidOperationException(), async () =>
             {
                 stopped.SetResult();
                 await Task.Delay(20);
-            });
+            }));
             using var client = await ConnectAsync();
             await client.SendAsync("stop"u8.ToArray());
             await stopped.Task;
@@ -37,7 +37,7 @@ public sealed class ControlSocketTests : IDisposable
     [Fact]
     public async Task A_client_that_asks_nothing_does_not_hold_up_the_end()
     {
-        var control = new ControlSocket(_folder.Root, static () => throw new InvalidOperationException(), static () => Task.CompletedTask);
+        var control = new ControlSocket(_folder.Root, new HostControl(static () => throw new InvalidOperationException(), static () => Task.CompletedTask));
         using var client = await ConnectAsync();
         await Task.Delay(50);
         await control.DisposeAsync();

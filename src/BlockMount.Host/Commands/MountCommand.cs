@@ -76,7 +76,7 @@ internal static class MountCommand
                 Info = JsonSerializer.SerializeToUtf8Bytes(info, JsonModels.Default.InfoDocument),
             },
             cancellation);
-        await using var control = new ControlSocket(run, Status, mount.UnmountAsync);
+        await using var control = new ControlSocket(run, new HostControl(Status, mount.UnmountAsync));
         Report(mount, directory, opened, json);
         if (inBackground)
         {

@@ -8,13 +8,14 @@ namespace BlockMount.Host.Hosting;
 
 /// <summary>
 /// How other commands of this user reach a running host: a Unix socket named after its process in the run directory. A client sends
-/// one word; <c>status</c> is answered with a document, <c>stop</c> once everything is released (<c>ok</c>, or a sentence).
+/// one word; <c>status</c> is answered with a document, <c>stop</c> and <c>handover</c> once that is done (<c>ok</c>, or a sentence).
 /// </summary>
 internal sealed class ControlSocket : IAsyncDisposable
 {
     public const string Suffix = ".control";
     public const string Status = "status";
     public const string Stop = "stop";
+    public const string HandOver = "handover";
     public const string Ok = "ok";
 
     private const int Backlog = 8;
@@ -24,21 +25,18 @@ internal sealed class ControlSocket : IAsyncDisposable
 
     private readonly string _path;
     private readonly Socket _listener;
-    private readonly Func<HostStatus> _status;
-    private readonly Func<Task> _stop;
+    private readonly HostControl _control;
     private readonly Task _accepting;
     private readonly CancellationTokenSource _ending = new();
     private readonly HashSet<Task> _answering = [];
 
     /// <param name="directory">The run directory, private to this user.</param>
-    /// <param name="status">Facts of the moment.</param>
-    /// <param name="stop">Releases everything; its exception's message goes to the client.</param>
+    /// <param name="control">Does what is asked.</param>
     /// <exception cref="DiskException">The socket cannot be made there.</exception>
-    public ControlSocket(string directory, Func<HostStatus> status, Func<Task> stop)
+    public ControlSocket(string directory, HostControl control)
     {
         _path = Path.Combine(directory, Environment.ProcessId + Suffix);
-        _status = status;
-        _stop = stop;
+        _control = control;
         _listener = Listen(_path);
         _accepting = AcceptAsync();
     }
@@ -123,13 +121,16 @@ internal sealed class ControlSocket : IAsyncDisposable
             switch (Encoding.ASCII.GetString(word, 0, length).Trim())
             {
                 case Status:
-                    await stream.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(_status(), JsonModels.Default.HostStatus), deadline.Token);
+                    await stream.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(_control.Status(), JsonModels.Default.HostStatus), deadline.Token);
                     break;
                 case Stop:
-                    await stream.WriteAsync(Encoding.UTF8.GetBytes(await StopAsync()), CancellationToken.None);
+                    await stream.WriteAsync(Encoding.UTF8.GetBytes(await DoAsync(_control.Stop)), CancellationToken.None);
+                    break;
+                case HandOver when _control.HandOver is { } handOver:
+                    await stream.WriteAsync(Encoding.UTF8.GetBytes(await DoAsync(handOver)), CancellationToken.None);
                     break;
                 default:
-                    await stream.WriteAsync("unknown word; known are status and stop"u8.ToArray(), deadline.Token);
+                    await stream.WriteAsync("unknown word; known are status, stop and, where a device of the kernel is held, handover"u8.ToArray(), deadline.Token);
                     break;
             }
         }
@@ -139,11 +140,11 @@ internal sealed class ControlSocket : IAsyncDisposable
         }
     }
 
-    private async Task<string> StopAsync()
+    private static async Task<string> DoAsync(Func<Task> what)
     {
         try
         {
-            await _stop();
+            await what();
             return Ok;
         }
         catch (Exception e)

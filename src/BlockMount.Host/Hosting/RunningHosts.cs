@@ -31,12 +31,18 @@ internal static class RunningHosts
 
     /// <summary>Asks a host to release everything and end, and waits until it has.</summary>
     /// <exception cref="DiskException">It could not, with its own sentence.</exception>
-    public static async Task StopAsync(int pid, CancellationToken cancellationToken)
+    public static Task StopAsync(int pid, CancellationToken cancellationToken) => DemandAsync(pid, ControlSocket.Stop, cancellationToken);
+
+    /// <summary>Asks a host to leave its devices to the host that comes next, and to end.</summary>
+    /// <exception cref="DiskException">It could not, with its own sentence.</exception>
+    public static Task HandOverAsync(int pid, CancellationToken cancellationToken) => DemandAsync(pid, ControlSocket.HandOver, cancellationToken);
+
+    private static async Task DemandAsync(int pid, string word, CancellationToken cancellationToken)
     {
         var path = RunDirectory.Existing()
             .Select(d => Path.Combine(d, pid.ToString(CultureInfo.InvariantCulture) + ControlSocket.Suffix))
             .FirstOrDefault(File.Exists);
-        var answer = path is null ? null : await AskAsync(path, ControlSocket.Stop, StopTimeout, cancellationToken);
+        var answer = path is null ? null : await AskAsync(path, word, StopTimeout, cancellationToken);
         if (answer is null)
         {
             throw new DiskException(ErrorKind.NotFound, $"The host with process {pid} does not answer any more.");

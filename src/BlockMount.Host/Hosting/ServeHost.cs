@@ -79,7 +79,7 @@ internal static class ServeHost
                 _server.Listen(socket);
             }
 
-            _control = new ControlSocket(RunDirectory.Ensure(), Status, StopFromOutsideAsync);
+            _control = new ControlSocket(RunDirectory.Ensure(), new HostControl(Status, StopFromOutsideAsync));
             if (!listeners.ArePassedOn)
             {
                 Announce();

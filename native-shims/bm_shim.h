@@ -191,6 +191,15 @@ BM_EXPORT int64_t bm_group_by_name(const char *name);
 BM_EXPORT int32_t bm_change_owner(const char *path, uint32_t user, uint32_t group);
 BM_EXPORT int32_t bm_terminate(int32_t process);
 
+BM_EXPORT int32_t bm_generic_netlink(void);
+BM_EXPORT int32_t bm_socket_pair(int32_t *first, int32_t *second);
+BM_EXPORT int32_t bm_partition_add(int32_t fd, int32_t number, int64_t start, int64_t length);
+BM_EXPORT int32_t bm_partition_remove(int32_t fd, int32_t number);
+BM_EXPORT int32_t bm_io_flusher(void);
+BM_EXPORT int32_t bm_io_flusher_set(int32_t on);
+BM_EXPORT int32_t bm_lock_memory(void);
+BM_EXPORT int32_t bm_exec(const char *path, const char *arguments, int32_t count);
+
 /* Leaves the terminal: a session of its own, standard input, output and error on /dev/null. Irreversible. */
 BM_EXPORT int32_t bm_detach(void);
 

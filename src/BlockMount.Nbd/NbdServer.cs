@@ -136,6 +136,29 @@ public sealed class NbdServer : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Takes no more clients and closes all connections as if this process had died: what has started finishes, and is not answered; nothing is refused. For clients that
+    /// will send again to another server what was not answered, as the kernel does. Flushes nothing.
+    /// </summary>
+    public async Task AbandonAsync()
+    {
+        NbdConnection[] connections;
+        lock (_lock)
+        {
+            _isStopping = true;
+            connections = [.. _connections.Values];
+        }
+
+        await _stop.CancelAsync();
+        await Task.WhenAll(_acceptLoops);
+        foreach (var connection in connections)
+        {
+            connection.Abort();
+        }
+
+        await Task.WhenAll(connections.Select(static c => c.Closed));
+    }
+
     /// <summary>Stops, giving clients 10 seconds.</summary>
     public async ValueTask DisposeAsync()
     {

@@ -193,6 +193,16 @@ internal sealed record HostStatus
     public IReadOnlyList<string> Sockets { get; init; } = [];
 }
 
+/// <summary>What <c>attach</c> made.</summary>
+/// <param name="Device">As <c>/dev/nbd3</c>.</param>
+/// <param name="Recovered">Whether it was there, waiting for a host that had ended.</param>
+internal sealed record AttachDocument(
+    string Device, string Name, string Image, string Mode, int Pid, long Capacity, int BlockSize, int Connections, IReadOnlyList<AttachedPartition> Partitions, bool Recovered, IReadOnlyList<string> Notes);
+
+internal sealed record AttachedPartition(int Number, string Device, long Start, long Size);
+
+internal sealed record DetachDocument(string Device, string Backend);
+
 internal sealed record MountDocument(string Directory, int Pid, string Mode, IReadOnlyList<MountedFacts> Mounted, string Reason);
 
 internal sealed record MountedFacts(string Directory, string? Filesystem, int? Partition, string? Device, bool ReadOnly);
@@ -216,6 +226,10 @@ internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Pu
 [JsonSerializable(typeof(MoveDocument))]
 [JsonSerializable(typeof(HostStatus))]
 [JsonSerializable(typeof(IReadOnlyList<HostStatus>))]
+[JsonSerializable(typeof(AttachDocument))]
+[JsonSerializable(typeof(DetachDocument))]
+[JsonSerializable(typeof(IReadOnlyList<AttachDocument>))]
+[JsonSerializable(typeof(Hosting.AttachRecord))]
 [JsonSerializable(typeof(MountDocument))]
 [JsonSerializable(typeof(IReadOnlyList<DoctorFact>))]
 [JsonSerializable(typeof(HostDisksDocument))]

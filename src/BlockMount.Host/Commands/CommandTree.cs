@@ -27,6 +27,8 @@ internal static class CommandTree
             MoveCommand.Create(provider),
             FormatsCommand.Create(),
             ServeCommand.Create(opener),
+            AttachCommand.Create(opener, provider),
+            DetachCommand.Create(),
             MountCommand.Create(opener),
             UnmountCommand.Create(),
             ListCommand.Create(),

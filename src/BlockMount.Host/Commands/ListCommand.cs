@@ -80,6 +80,11 @@ internal static class ListCommand
                 Console.WriteLine($"   mounted at {host.Mount}{(host.Devices.Count > 0 ? $" through {string.Join(", ", host.Devices)}" : "")}");
             }
 
+            else if (host.Devices.Count > 0)
+            {
+                Console.WriteLine($"   attached as {string.Join(", ", host.Devices)}");
+            }
+
             foreach (var export in host.Exports)
             {
                 Console.WriteLine($"   {(host.Exports.Count > 1 ? export.Name + ": " : "")}{export.Image}  {ModeOf(export)}, {SizeText.Show(export.Capacity)}");

@@ -21,10 +21,16 @@ internal static class BackgroundLauncher
     private const string ReadyMark = "\u0004ready";
 
     /// <summary>Starts this program again with the same arguments.</summary>
-    public static async Task<int> StartAsync(CancellationToken cancellationToken)
+    public static Task<int> StartAsync(CancellationToken cancellationToken) =>
+        StartAsync(OwnProgram.StartInfo(Environment.GetCommandLineArgs().Skip(1).Append(ChildOption)), Process.Start, cancellationToken);
+
+    /// <summary>Starts it as told.</summary>
+    /// <param name="start">Its last argument is <see cref="ChildOption"/>.</param>
+    /// <param name="launch">Starts a process.</param>
+    /// <param name="cancellationToken">Ends the process.</param>
+    public static async Task<int> StartAsync(ProcessStartInfo start, Func<ProcessStartInfo, Process?> launch, CancellationToken cancellationToken)
     {
-        var start = OwnProgram.StartInfo(Environment.GetCommandLineArgs().Skip(1).Append(ChildOption));
-        using var child = Process.Start(start) ?? throw new DiskException(ErrorKind.Io, $"{start.FileName}: it could not be started again in the background.");
+        using var child = launch(start) ?? throw new DiskException(ErrorKind.Io, $"{start.FileName}: it could not be started again in the background.");
         try
         {
             while (await child.StandardOutput.ReadLineAsync(cancellationToken) is { } line)

@@ -170,6 +170,32 @@ internal static unsafe partial class Shim
     [LibraryImport(Library, EntryPoint = "bm_terminate")]
     public static partial int Terminate(int process);
 
+    [LibraryImport(Library, EntryPoint = "bm_generic_netlink")]
+    public static partial int GenericNetlink();
+
+    [LibraryImport(Library, EntryPoint = "bm_socket_pair")]
+    public static partial int SocketPair(int* first, int* second);
+
+    [LibraryImport(Library, EntryPoint = "bm_partition_add")]
+    public static partial int AddPartition(int descriptor, int number, long start, long length);
+
+    [LibraryImport(Library, EntryPoint = "bm_partition_remove")]
+    public static partial int RemovePartition(int descriptor, int number);
+
+    /// <summary>1 when it is set for the calling thread, else 0.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_io_flusher")]
+    public static partial int IsIoFlusher();
+
+    [LibraryImport(Library, EntryPoint = "bm_io_flusher_set")]
+    public static partial int SetIoFlusher(int on);
+
+    [LibraryImport(Library, EntryPoint = "bm_lock_memory")]
+    public static partial int LockMemory();
+
+    /// <summary>The arguments are texts with a NUL each; returns only when it failed.</summary>
+    [LibraryImport(Library, EntryPoint = "bm_exec", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int Execute(string path, byte* arguments, int count);
+
     [LibraryImport(Library, EntryPoint = "bm_detach")]
     public static partial int Detach();
 }

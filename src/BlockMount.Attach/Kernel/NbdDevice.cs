@@ -1,0 +1,225 @@
+using System.Runtime.InteropServices;
+using BlockMount.Attach.Host;
+using BlockMount.Core.Errors;
+using BlockMount.Platform.Kernel;
+
+namespace BlockMount.Attach.Kernel;
+
+/// <summary>A disk served by this process as a device of the kernel's nbd driver, attached over its netlink family. Needs root.</summary>
+public sealed class NbdDevice
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan BetweenTries = TimeSpan.FromMilliseconds(50);
+    private readonly NbdAttachRequest _request;
+    private readonly List<Task> _connections = [];
+
+    private NbdDevice(NbdAttachRequest request, int index)
+    {
+        _request = request;
+        Node = new NbdNode(index);
+    }
+
+    /// <summary>The device.</summary>
+    public NbdNode Node { get; }
+
+    /// <summary>As <c>/dev/nbd3</c>.</summary>
+    public string Device => Node.Path;
+
+    /// <summary>A sentence for each partition that the kernel does not show.</summary>
+    public IReadOnlyList<string> Notes { get; private set; } = [];
+
+    /// <summary>Ends when the kernel has closed every connection: the device was disconnected.</summary>
+    public Task Completion => Task.WhenAll(_connections);
+
+    /// <summary>Attaches, and waits for the device and its partitions.</summary>
+    /// <exception cref="DiskException">
+    /// <see cref="ErrorKind.HostLacks"/>: no driver. <see cref="ErrorKind.AccessDenied"/>: not root. <see cref="ErrorKind.Busy"/>: the device asked for is in use. Otherwise
+    /// <see cref="ErrorKind.Io"/>. Nothing stays attached then.
+    /// </exception>
+    public static async Task<NbdDevice> AttachAsync(NbdAttachRequest request, CancellationToken cancellationToken = default)
+    {
+        await LoadDriverAsync(cancellationToken);
+        using var kernel = NbdKernel.Open();
+        var (connections, given) = Pairs(request);
+        int index;
+        try
+        {
+            index = kernel.Connect(DeviceOf(request, request.Index), given);
+        }
+        finally
+        {
+            given.ForEach(static s => s.Dispose());
+        }
+
+        var device = new NbdDevice(request, index);
+        device._connections.AddRange(connections);
+        try
+        {
+            await device.MakeNodesAsync(cancellationToken);
+            return device;
+        }
+        catch
+        {
+            kernel.Disconnect(index);
+            await device.Node.WaitUntilGoneAsync(CancellationToken.None);
+            throw;
+        }
+    }
+
+    /// <summary>Takes over a device whose host has ended: the requests that wait are sent to this process.</summary>
+    /// <param name="request">As it was attached, with its number.</param>
+    /// <param name="cancellationToken">Gives up; the device goes on waiting.</param>
+    /// <exception cref="DiskException">The device is gone, has another size or shows something else.</exception>
+    public static async Task<NbdDevice> ReconnectAsync(NbdAttachRequest request, CancellationToken cancellationToken = default)
+    {
+        var device = new NbdDevice(request, request.Index ?? throw new ArgumentException("The device has no number.", nameof(request)));
+        if (!device.Node.IsAttached || !string.Equals(device.Node.Backend, request.Backend, StringComparison.Ordinal))
+        {
+            throw new DiskException(ErrorKind.NotFound, $"{device.Device}: it does not show '{request.Backend}' any more.") { Path = device.Device };
+        }
+
+        if (device.Node.Size != request.Size)
+        {
+            throw new DiskException(ErrorKind.InvalidArgument, $"{device.Device}: it has {device.Node.Size} bytes, and the disk now {request.Size}.") { Path = device.Device };
+        }
+
+        using var kernel = NbdKernel.Open();
+        var deadline = Environment.TickCount64 + (long)Patience.TotalMilliseconds;
+        while (device._connections.Count < request.Connections)
+        {
+            var (ours, theirs) = SocketPair.Create();
+            using (theirs)
+            {
+                kernel.Reconnect(DeviceOf(request, request.Index), theirs);
+            }
+
+            // The kernel takes a socket only for a connection that it knows to be dead, and notices one after another.
+            if (!SocketPair.IsAbandoned(ours))
+            {
+                device._connections.Add(request.Serve(ours));
+                continue;
+            }
+
+            ours.Dispose();
+            if (Environment.TickCount64 > deadline)
+            {
+                if (device._connections.Count > 0)
+                {
+                    break;
+                }
+
+                throw new DiskException(ErrorKind.Busy, $"{device.Device}: the kernel takes no connection; another process still serves it.") { Path = device.Device };
+            }
+
+            await Task.Delay(BetweenTries, cancellationToken);
+        }
+
+        return device;
+    }
+
+    /// <summary>The node of a partition, as <c>/dev/nbd3p1</c>.</summary>
+    public string PartitionNode(int number) => $"{Device}p{number}";
+
+    /// <inheritdoc cref="NbdNode.DetachAsync"/>
+    public async Task DetachAsync(bool force, CancellationToken cancellationToken = default)
+    {
+        await Node.DetachAsync(_request.Backend, force, cancellationToken);
+        await Completion;
+    }
+
+    private static async Task LoadDriverAsync(CancellationToken cancellationToken)
+    {
+        if (!NbdKernel.IsPresent && Posix.IsRoot && HostProgram.Find("modprobe") is not null)
+        {
+            await HostProgram.RunAsync("modprobe", ["--quiet", "nbd"], cancellationToken);
+        }
+    }
+
+    private static (List<Task> Connections, List<SafeHandle> Given) Pairs(NbdAttachRequest request)
+    {
+        var (connections, given) = (new List<Task>(), new List<SafeHandle>());
+        for (var i = 0; i < request.Connections; i++)
+        {
+            var (ours, theirs) = SocketPair.Create();
+            given.Add(theirs);
+            connections.Add(request.Serve(ours));
+        }
+
+        return (connections, given);
+    }
+
+    private static NbdKernelDevice DeviceOf(NbdAttachRequest request, int? index) => new()
+    {
+        Index = index,
+        Size = request.Size,
+        BlockSize = request.BlockSize,
+        Flags = request.Flags,
+        Timeout = (long)Math.Ceiling(request.Timeout.TotalSeconds),
+        ReconnectTime = (long)Math.Ceiling(request.ReconnectTime.TotalSeconds),
+        Backend = request.Backend,
+    };
+
+    /// <summary>
+    /// The kernel reads the table when the device is first opened, through this process. What it does not find, such as a table for sectors of another size, it is told.
+    /// </summary>
+    private async Task MakeNodesAsync(CancellationToken cancellationToken)
+    {
+        var device = this;
+        if (!await NbdNode.WaitAsync(() => device.Node.Size == device._request.Size && File.Exists(device.Device), cancellationToken))
+        {
+            throw new DiskException(ErrorKind.HostLacks, $"{Device}: the kernel attached it and no such node has appeared; is devtmpfs mounted on /dev?") { Path = Device };
+        }
+
+        await Task.Run(() => KernelPartitions.Scan(Device), cancellationToken);
+        if (_request.Partitions is not { } wanted)
+        {
+            return;
+        }
+
+        await NbdNode.SettleAsync(cancellationToken);
+        var shown = await Task.Run(() => Settle(wanted), cancellationToken);
+        if (!await NbdNode.WaitAsync(() => shown.All(p => File.Exists(device.PartitionNode(p.Number))), cancellationToken))
+        {
+            throw new DiskException(ErrorKind.HostLacks, $"{Device}: the nodes of its partitions have not appeared in /dev.") { Path = Device };
+        }
+    }
+
+    /// <returns>Those that the kernel shows then.</returns>
+    private List<NodePartition> Settle(IReadOnlyList<NodePartition> wanted)
+    {
+        var notes = new List<string>();
+        var known = KernelPartitions.Of(Device).ToDictionary(static p => p.Number, static p => (p.Start, p.Length));
+        var others = known.Where(k => !wanted.Any(w => w.Number == k.Key && (w.Start, w.Length) == k.Value)).Select(static k => k.Key);
+
+        // Of an earlier attach, or what the kernel reads in a table that this program reads otherwise.
+        foreach (var number in others.Where(n => Try(() => KernelPartitions.Remove(Device, n))).ToList())
+        {
+            known.Remove(number);
+        }
+
+        foreach (var partition in wanted.Where(w => !known.ContainsKey(w.Number)))
+        {
+            if (Try(() => KernelPartitions.Add(Device, partition.Number, partition.Start, partition.Length)))
+            {
+                known.Add(partition.Number, (partition.Start, partition.Length));
+            }
+        }
+
+        Notes = notes;
+        return [.. wanted.Where(w => known.GetValueOrDefault(w.Number) == (w.Start, w.Length))];
+
+        bool Try(Action step)
+        {
+            try
+            {
+                step();
+                return true;
+            }
+            catch (DiskException e)
+            {
+                notes.Add(e.Message);
+                return false;
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+using System.CommandLine;
+using System.Text.Json;
+using BlockMount.Attach.Kernel;
+using BlockMount.Core.Errors;
+using BlockMount.Core.Storage;
+using BlockMount.Host.Cli;
+using BlockMount.Host.Hosting;
+using BlockMount.Host.Images;
+using BlockMount.Platform.Hosts;
+using BlockMount.Platform.Kernel;
+
+namespace BlockMount.Host.Commands;
+
+/// <summary><c>attach</c>: a disk as a block device of this host, kept by a process in the background; or the devices of hosts that ended, kept again.</summary>
+internal static class AttachCommand
+{
+    /// <summary>Hidden: a device that waits is taken over, and none is made.</summary>
+    public const string RecoverOnlyOption = "--recover-only";
+
+    private const int MostConnections = 16;
+
+    public static Command Create(ImageOpener opener, IStoreProvider provider)
+    {
+        var image = new Argument<string?>("IMAGE") { Arity = ArgumentArity.ZeroOrOne, Description = "The disk; with --recover a device, a name or nothing" };
+        var name = OptionRules.NotEmpty(new Option<string?>("--name", "-x") { Description = "Name for list, status and detach; default that of the image", HelpName = "NAME" });
+        var device = OptionRules.NotEmpty(new Option<string?>("--device") { Description = "This device instead of a free one", HelpName = "/dev/nbdN" });
+        var connections = new Option<int?>("--connections") { Description = $"Connections between the kernel and this program, 1 to {MostConnections}; default one for each processor, at most 4", HelpName = "N" };
+        var blockSize = new Option<long?>("--block-size") { Description = "Bytes of a logical sector: 512, 1024, 2048 or 4096; default that of the disk", HelpName = "BYTES", CustomParser = ImageOptions.SizeOption("--block-size", "").CustomParser };
+        var timeout = new Option<int>("--timeout") { Description = "Seconds after which a request without an answer is sent again; default a day. A host that ends is noticed without it", HelpName = "SECONDS", DefaultValueFactory = static _ => 24 * 60 * 60 };
+        var reconnect = new Option<int>("--reconnect-time") { Description = "Seconds that the device waits for another host when this one is killed, before it fails requests; 0 does not wait. Default 60", HelpName = "SECONDS", DefaultValueFactory = static _ => 60 };
+        var discard = new Option<string?>("--discard") { Description = "What trims do: unmap gives space back (default for files), ignore refuses them (default for block devices)", HelpName = "ignore|unmap" };
+        discard.AcceptOnlyFromAmong("ignore", "unmap");
+        var recover = new Option<bool>("--recover") { Description = "Take over devices whose host was killed, and those of running hosts (to go on with a new version of this program)" };
+        var foreground = new Option<bool>("--foreground") { Description = "Stay in this terminal until detached or Ctrl+C" };
+        var recoverOnly = new Option<bool>(RecoverOnlyOption) { Hidden = true };
+        var child = new Option<bool>(BackgroundLauncher.ChildOption) { Hidden = true };
+        var json = CommonArguments.Json();
+        var options = new ImageOptions();
+        var command = new Command("attach", "Make a disk a block device of this host (/dev/nbdN); prints the device.")
+        {
+            image, name, device, connections, blockSize, timeout, reconnect, discard, recover, foreground, recoverOnly, child, json,
+        };
+        options.AddTo(command);
+        command.SetExamples("blockmount attach leaf.vdi", "blockmount attach --read-only --device /dev/nbd3 leaf.vdi", "blockmount detach /dev/nbd0", "blockmount attach --recover");
+        command.SetWork(async (result, cancellation) =>
+        {
+            if (result.GetValue(recover))
+            {
+                return await AttachRecovery.RunAsync(result.GetValue(image), cancellation);
+            }
+
+            var named = result.GetValue(image) ?? throw Wrong("Nothing to attach: name an image, or --recover.");
+            var request = new AttachRequest
+            {
+                Arguments = [.. Environment.GetCommandLineArgs().Skip(1).Where(static a => a is not BackgroundLauncher.ChildOption and not RecoverOnlyOption and not "--foreground")],
+                Image = named,
+                Open = options.Read(result),
+                Name = result.GetValue(name),
+                Index = IndexOf(result.GetValue(device)),
+                Connections = InRange("--connections", result.GetValue(connections) ?? Math.Clamp(Environment.ProcessorCount, 1, 4), 1, MostConnections),
+                BlockSize = result.GetResult(blockSize) is null ? null : BlockSizeOf(result.GetValue(blockSize)),
+                Timeout = TimeSpan.FromSeconds(InRange("--timeout", result.GetValue(timeout), 1, 24 * 60 * 60)),
+                ReconnectTime = TimeSpan.FromSeconds(InRange("--reconnect-time", result.GetValue(reconnect), 0, 24 * 60 * 60)),
+                Trim = result.GetValue(discard) is { } word ? word == "unmap" : null,
+                RecoverOnly = result.GetValue(recoverOnly),
+                InBackground = result.GetValue(child),
+                Json = result.GetValue(json),
+            };
+            if (!OperatingSystem.IsLinux())
+            {
+                throw new DiskException(ErrorKind.HostLacks, "attach makes a device of the Linux kernel; on this host use mount or serve.");
+            }
+
+            if (!request.InBackground && !result.GetValue(foreground))
+            {
+                var start = OwnProgram.StartInfo(Environment.GetCommandLineArgs().Skip(1).Append(BackgroundLauncher.ChildOption));
+                return await BackgroundLauncher.StartAsync(start, static s => ReclaimSafety.Inherited(() => System.Diagnostics.Process.Start(s)), cancellation);
+            }
+
+            if (!request.InBackground && !ReclaimSafety.IsOn)
+            {
+                var again = OwnProgram.StartInfo(Environment.GetCommandLineArgs().Skip(1));
+                ReclaimSafety.Become(again.FileName, [.. again.ArgumentList]);
+            }
+
+            return await RunAsync(opener, provider, request, cancellation);
+        });
+        return command;
+    }
+
+    private static async Task<int> RunAsync(ImageOpener opener, IStoreProvider provider, AttachRequest request, CancellationToken cancellation)
+    {
+        await using var host = await AttachHost.StartAsync(opener, provider, request, cancellation);
+        if (!host.Export.Device.IsReadOnly && ReclaimSafety.Pin() is { } refusal)
+        {
+            await Console.Error.WriteLineAsync($"blockmount: warning: {refusal}");
+        }
+
+        await using var control = new ControlSocket(RunDirectory.Ensure(), new HostControl(host.Status, host.DetachAsync) { HandOver = host.HandOverAsync });
+        Report(host, request);
+        if (request.InBackground)
+        {
+            BackgroundLauncher.Ready();
+        }
+
+        var interrupted = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var registration = cancellation.Register(interrupted.SetResult);
+        await Task.WhenAny(host.Completion, interrupted.Task);
+        while (!host.Completion.IsCompleted)
+        {
+            try
+            {
+                await host.DetachAsync();
+            }
+            catch (DiskException e) when (e.Kind == ErrorKind.Busy)
+            {
+                // Whoever uses it has data on the way; it goes on until they have finished.
+                await Console.Error.WriteLineAsync($"blockmount: {e.Message} Waiting for them.");
+                await Task.WhenAny(host.Completion, Task.Delay(TimeSpan.FromSeconds(2), CancellationToken.None));
+            }
+        }
+
+        await host.Completion;
+        return ExitCode.Done;
+    }
+
+    private static void Report(AttachHost host, AttachRequest request)
+    {
+        var status = host.Status();
+        var facts = status.Exports[0];
+        var partitions = KernelPartitions.Of(host.Device.Device);
+        if (request.Json)
+        {
+            var shown = partitions.Select(static p => new AttachedPartition(p.Number, p.Path, p.Start, p.Length)).ToList();
+            var document = new AttachDocument(
+                host.Device.Device, status.Name, facts.Image, facts.Mode ?? string.Empty, status.Pid, host.Export.Size, host.BlockSize, host.Connections, shown, host.IsTakenOver, host.Device.Notes);
+            Console.WriteLine(JsonSerializer.Serialize(document, JsonModels.Default.AttachDocument));
+            return;
+        }
+
+        foreach (var note in host.Device.Notes)
+        {
+            Console.Error.WriteLine($"blockmount: warning: {note}");
+        }
+
+        if (host.IsTakenOver)
+        {
+            Console.Error.WriteLine($"blockmount: {host.Device.Device}: taken over; {host.Repeated} writes that were acknowledged and not flushed were repeated.");
+        }
+
+        Console.WriteLine(host.Device.Device);
+    }
+
+    private static int? IndexOf(string? device) => device is null
+        ? null
+        : (NbdNode.Parse(device) ?? throw Wrong($"--device {device}: it is none of the kernel's nbd devices, such as /dev/nbd3.")).Index;
+
+    private static int BlockSizeOf(long? size) => size is 512 or 1024 or 2048 or 4096
+        ? (int)size
+        : throw Wrong($"--block-size {size}: allowed are 512, 1024, 2048 and 4096.");
+
+    private static int InRange(string option, int value, int least, int most) => value >= least && value <= most
+        ? value
+        : throw Wrong($"{option} {value}: allowed is {least} to {most}.");
+
+    private static DiskException Wrong(string sentence) => new(ErrorKind.InvalidArgument, sentence);
+}

@@ -1,0 +1,107 @@
+using System.CommandLine;
+using System.Text.Json;
+using BlockMount.Attach.Kernel;
+using BlockMount.Core.Errors;
+using BlockMount.Host.Cli;
+using BlockMount.Host.Hosting;
+
+namespace BlockMount.Host.Commands;
+
+/// <summary><c>detach</c>: gives a device back, and returns when everything is written and gone.</summary>
+internal static class DetachCommand
+{
+    private const string OwnMark = "blockmount:";
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+
+    public static Command Create()
+    {
+        var device = new Argument<string>("DEVICE|NAME") { Description = "What attach printed, or the name it was given" };
+        var force = new Option<bool>("--force") { Description = "Even while it is mounted or open, or its host does not answer; what is not written yet is lost" };
+        var json = CommonArguments.Json();
+        var command = new Command("detach", "Detach a block device; returns when everything is on disk.") { device, force, json };
+        command.SetExamples("blockmount detach /dev/nbd0", "blockmount detach disk");
+        command.SetWork(async (result, cancellation) =>
+        {
+            var wanted = result.GetRequiredValue(device);
+            var (node, record) = Find(wanted);
+            var backend = node.Backend;
+            var isServed = record is { IsServed: true };
+            if (isServed && !result.GetValue(force))
+            {
+                await RunningHosts.StopAsync(record!.Pid, cancellation);
+            }
+            else
+            {
+                if (record is { CanRecover: true } && !result.GetValue(force) && AttachRecord.HasLog(record))
+                {
+                    throw new DiskException(
+                        ErrorKind.Busy, $"{node.Path}: its host ended without writing everything to {record.Image}; blockmount attach --recover {node.Path} goes on with it, --force gives that up.") { Path = node.Path };
+                }
+
+                await node.DetachAsync(backend, result.GetValue(force), cancellation);
+                await EndOfHostAsync(record, cancellation);
+            }
+
+            if (result.GetValue(json))
+            {
+                Console.WriteLine(JsonSerializer.Serialize(new DetachDocument(node.Path, backend), JsonModels.Default.DetachDocument));
+            }
+            else
+            {
+                Console.WriteLine(isServed ? $"{node.Path}: detached, everything is written." : $"{node.Path}: detached; its host had ended before.");
+            }
+
+            return ExitCode.Done;
+        });
+        return command;
+    }
+
+    private static (NbdNode Node, AttachRecord? Record) Find(string wanted)
+    {
+        var records = AttachRecord.ReadAll().Select(static r => (r.Record, Node: r.Record.FindNode())).Where(static r => r.Node is not null).ToList();
+        var node = NbdNode.Parse(wanted) is { } parsed && (wanted.StartsWith("nbd", StringComparison.Ordinal) || wanted.StartsWith('/')) ? parsed : (NbdNode?)null;
+        var found = records.Where(r => r.Record.Name == wanted || r.Node == node).OrderByDescending(static r => r.Record.IsServed).ToList();
+        if (found.Select(static r => r.Node).Distinct().Count() > 1)
+        {
+            throw new DiskException(ErrorKind.InvalidArgument, $"{wanted}: {string.Join(" and ", found.Select(static r => r.Node).Distinct().Select(static n => n?.Path))} have that name; name the device.");
+        }
+
+        if (found.Count > 0)
+        {
+            return (found[0].Node!.Value, found[0].Record);
+        }
+
+        if (node is not { } other)
+        {
+            throw new DiskException(ErrorKind.NotFound, $"{wanted}: no device of that name was attached by this user's blockmount; blockmount list shows what is.");
+        }
+
+        if (!other.IsAttached)
+        {
+            throw new DiskException(ErrorKind.NotFound, $"{other.Path}: nothing is attached to it.") { Path = other.Path };
+        }
+
+        return other.Backend.StartsWith(OwnMark, StringComparison.Ordinal)
+            ? (other, null)
+            : throw new DiskException(ErrorKind.NotFound, $"{other.Path}: blockmount did not attach it{(other.Backend.Length > 0 ? $" (it shows '{other.Backend}')" : "")}; use the program that did.") { Path = other.Path };
+    }
+
+    /// <summary>Its host flushes, which may take a while, and ends.</summary>
+    private static async Task EndOfHostAsync(AttachRecord? record, CancellationToken cancellationToken)
+    {
+        if (record is null)
+        {
+            return;
+        }
+
+        for (var deadline = Environment.TickCount64 + (long)Patience.TotalMilliseconds; record.IsServed && Environment.TickCount64 < deadline;)
+        {
+            await Task.Delay(50, cancellationToken);
+        }
+
+        foreach (var (file, left) in AttachRecord.ReadAll().Where(r => !r.Record.IsServed && r.Record.Backend == record.Backend && r.Record.FindNode() is null))
+        {
+            left.Forget(Path.GetDirectoryName(file)!);
+        }
+    }
+}

@@ -30,10 +30,10 @@ public sealed record NbdAttachRequest
     public int Connections { get; init; } = 1;
 
     /// <summary>
-    /// How long a request may take before its connection is taken for dead and it is sent again. The host may then carry it out twice, the second time after later writes, so that this is no
-    /// limit to play with: a host that ends is noticed without it.
+    /// How long an answer may take before the kernel gives the connection up and sends the request again on another. Requests that were under way when a host ended are sent again after that time too. The first
+    /// one may still be carried out, so that the disk must be one that orders its writes (<see cref="Core.Devices.OrderedWritesDevice"/>).
     /// </summary>
-    public TimeSpan Timeout { get; init; } = TimeSpan.FromDays(1);
+    public TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>How long requests wait for a host that comes back before they fail; zero fails them at once.</summary>
     public TimeSpan ReconnectTime { get; init; }

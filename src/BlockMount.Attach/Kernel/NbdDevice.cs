@@ -12,6 +12,7 @@ public sealed class NbdDevice
     private static readonly TimeSpan BetweenTries = TimeSpan.FromMilliseconds(50);
     private readonly NbdAttachRequest _request;
     private readonly List<Task> _connections = [];
+    private volatile bool _isGivenUp;
 
     private NbdDevice(NbdAttachRequest request, int index)
     {
@@ -28,7 +29,7 @@ public sealed class NbdDevice
     /// <summary>A sentence for each partition that the kernel does not show.</summary>
     public IReadOnlyList<string> Notes { get; private set; } = [];
 
-    /// <summary>Ends when the kernel has closed every connection: the device was disconnected.</summary>
+    /// <summary>Ends when the device was disconnected, or given up, and every connection is closed.</summary>
     public Task Completion => Task.WhenAll(_connections);
 
     /// <summary>Attaches, and waits for the device and its partitions.</summary>
@@ -52,7 +53,7 @@ public sealed class NbdDevice
         }
 
         var device = new NbdDevice(request, index);
-        device._connections.AddRange(connections);
+        device._connections.AddRange(connections.Select(device.KeepAsync));
         try
         {
             await device.MakeNodesAsync(cancellationToken);
@@ -83,35 +84,21 @@ public sealed class NbdDevice
             throw new DiskException(ErrorKind.InvalidArgument, $"{device.Device}: it has {device.Node.Size} bytes, and the disk now {request.Size}.") { Path = device.Device };
         }
 
-        using var kernel = NbdKernel.Open();
-        var deadline = Environment.TickCount64 + (long)Patience.TotalMilliseconds;
-        while (device._connections.Count < request.Connections)
+        for (var deadline = Environment.TickCount64 + (long)Patience.TotalMilliseconds; device._connections.Count < request.Connections;)
         {
-            var (ours, theirs) = SocketPair.Create();
-            using (theirs)
-            {
-                kernel.Reconnect(DeviceOf(request, request.Index), theirs);
-            }
-
             // The kernel takes a socket only for a connection that it knows to be dead, and notices one after another.
-            if (!SocketPair.IsAbandoned(ours))
+            if (device.TryReplace(out var connection))
             {
-                device._connections.Add(request.Serve(ours));
-                continue;
+                device._connections.Add(device.KeepAsync(connection));
             }
-
-            ours.Dispose();
-            if (Environment.TickCount64 > deadline)
+            else if (Environment.TickCount64 > deadline)
             {
-                if (device._connections.Count > 0)
-                {
-                    break;
-                }
-
                 throw new DiskException(ErrorKind.Busy, $"{device.Device}: the kernel takes no connection; another process still serves it.") { Path = device.Device };
             }
-
-            await Task.Delay(BetweenTries, cancellationToken);
+            else
+            {
+                await Task.Delay(BetweenTries, cancellationToken);
+            }
         }
 
         return device;
@@ -120,11 +107,63 @@ public sealed class NbdDevice
     /// <summary>The node of a partition, as <c>/dev/nbd3p1</c>.</summary>
     public string PartitionNode(int number) => $"{Device}p{number}";
 
+    /// <summary>Takes connections that end from here on for ended: the device is left to the host that comes next.</summary>
+    public void GiveUp() => _isGivenUp = true;
+
     /// <inheritdoc cref="NbdNode.DetachAsync"/>
     public async Task DetachAsync(bool force, CancellationToken cancellationToken = default)
     {
         await Node.DetachAsync(_request.Backend, force, cancellationToken);
         await Completion;
+    }
+
+    /// <summary>
+    /// Replaces a connection that the kernel gave up, as it does when an answer takes too long, as long as the device is there. Several may want to at the same time: it says which are missing.
+    /// </summary>
+    private async Task KeepAsync(Task connection)
+    {
+        while (true)
+        {
+            await connection;
+            do
+            {
+                // A device that is being disconnected closes its connections a moment before it says so.
+                await Task.Delay(BetweenTries);
+                if (_isGivenUp || !Node.IsAttached || !string.Equals(Node.Backend, _request.Backend, StringComparison.Ordinal))
+                {
+                    return;
+                }
+            }
+            while (!TryReplace(out connection));
+        }
+    }
+
+    private bool TryReplace(out Task connection)
+    {
+        var (ours, theirs) = SocketPair.Create();
+        try
+        {
+            using var kernel = NbdKernel.Open();
+            kernel.Reconnect(DeviceOf(_request, Node.Index), theirs);
+        }
+        catch (DiskException)
+        {
+            // It is gone, or going.
+        }
+        finally
+        {
+            theirs.Dispose();
+        }
+
+        if (!SocketPair.IsAbandoned(ours))
+        {
+            connection = _request.Serve(ours);
+            return true;
+        }
+
+        ours.Dispose();
+        connection = Task.CompletedTask;
+        return false;
     }
 
     private static async Task LoadDriverAsync(CancellationToken cancellationToken)

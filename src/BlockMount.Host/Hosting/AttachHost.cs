@@ -91,7 +91,7 @@ internal sealed class AttachHost : IAsyncDisposable
                 device = await WithLogAsync(provider, device, cancellationToken);
             }
 
-            var meter = new MeterDevice(device.IsReadOnly ? device : new PeriodicFlushDevice(device, ServeDefaults.FlushInterval));
+            var meter = new MeterDevice(device.IsReadOnly ? device : new PeriodicFlushDevice(new OrderedWritesDevice(device), ServeDefaults.FlushInterval));
             device = meter;
             var host = new AttachHost(request, opened, meter, record) { Repeated = repeated, IsTakenOver = waiting is not null };
             try
@@ -151,6 +151,7 @@ internal sealed class AttachHost : IAsyncDisposable
         }
 
         // Nothing is answered from here on, so that the kernel sends it again to whoever comes.
+        Device.GiveUp();
         await _server.AbandonAsync();
         await Completion;
     }

@@ -1,5 +1,7 @@
+using BlockMount.Attach.Fuse;
 using BlockMount.Attach.Host;
 using BlockMount.Attach.Images;
+using BlockMount.Attach.Roads;
 using BlockMount.Core.Devices;
 using BlockMount.Core.Errors;
 using BlockMount.TestSupport;
@@ -165,6 +167,100 @@ public sealed class ImageMountTests
         AssertAllGone(folder);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_road_that_does_not_come_up_is_left_for_the_next_one_which_is_said(bool onSecond)
+    {
+        using var folder = new TempFolder();
+        var device = await DiskAsync(folder, First, Second);
+        await using (var mount = await StartAsync(folder, device, [First, Second], readOnly: true, roads: Roads(onSecond)))
+        {
+            Assert.Equal(MountRoad.Loop, mount.Via);
+            Assert.Contains("A broken road was not used: it is blocked.", mount.Reason, StringComparison.Ordinal);
+            Assert.Equal(2, mount.Mounted.Count);
+            Assert.True(Directory.Exists(folder["dir/p2/lost+found"]));
+        }
+
+        AssertAllGone(folder);
+    }
+
+    [Fact]
+    public async Task Once_a_file_system_is_mounted_for_writing_no_other_road_is_taken()
+    {
+        using var folder = new TempFolder();
+        var device = await DiskAsync(folder, First, Second);
+        var error = await Assert.ThrowsAsync<DiskException>(() => StartAsync(folder, device, [First, Second], roads: Roads(onSecond: true)));
+        Assert.Contains("it is blocked", error.Message, StringComparison.Ordinal);
+        AssertAllGone(folder);
+    }
+
+    [Fact]
+    public async Task A_road_that_is_asked_for_is_the_only_one_tried()
+    {
+        using var folder = new TempFolder();
+        var device = await DiskAsync(folder, First);
+        var error = await Assert.ThrowsAsync<DiskException>(() => StartAsync(folder, device, [First], roads: Roads(onSecond: false), via: MountRoad.Nbd));
+        Assert.Equal("it is blocked.", error.Message);
+        AssertAllGone(folder);
+        await using (var mount = await StartAsync(folder, device, [First], roads: Roads(onSecond: false), via: MountRoad.Loop))
+        {
+            Assert.DoesNotContain("blocked", mount.Reason, StringComparison.Ordinal);
+        }
+
+        await using (var mount = await StartAsync(folder, device, [First], via: MountRoad.Files))
+        {
+            Assert.Equal(MountRoad.Files, mount.Via);
+        }
+
+        Assert.Equal(ErrorKind.AccessDenied, (await Assert.ThrowsAsync<DiskException>(() => StartAsync(folder, device, [First], via: MountRoad.Loop, isRoot: false))).Kind);
+        Assert.Equal(ErrorKind.InvalidArgument, (await Assert.ThrowsAsync<DiskException>(() => StartAsync(folder, device, [], via: MountRoad.Loop))).Kind);
+        AssertAllGone(folder);
+    }
+
+    [Fact]
+    public async Task Without_loop_devices_the_files_are_shown_and_who_wants_a_partition_is_refused()
+    {
+        using var folder = new TempFolder();
+        var device = await DiskAsync(folder, First);
+        await using (var mount = await StartAsync(folder, device, [First], roads: OnlyBroken))
+        {
+            Assert.Equal(MountRoad.Files, mount.Via);
+            Assert.Contains("it is blocked. Instead, the disk and its partitions are shown as files.", mount.Reason, StringComparison.Ordinal);
+            Assert.True(File.Exists(folder["dir/p1.raw"]));
+        }
+
+        var error = await Assert.ThrowsAsync<DiskException>(() => StartAsync(folder, device, [First], roads: OnlyBroken, choice: MountChoice.Partition(1)));
+        Assert.Equal(ErrorKind.HostLacks, error.Kind);
+        AssertAllGone(folder);
+
+        static IReadOnlyList<IDeviceRoad> OnlyBroken(ImageMountRequest request, IReadOnlyList<VirtualFile> files, MountSteps steps, ProgramRunner run) => [new BrokenRoad(null)];
+    }
+
+    [Fact]
+    public async Task A_mount_option_of_the_user_s_own_counts_and_a_refused_one_leaves_everything_untouched()
+    {
+        using var folder = new TempFolder();
+        var device = await DiskAsync(folder, First);
+        await using (await StartAsync(folder, device, [First], options: ["noatime", "commit=30"]))
+        {
+            var line = Assert.Single(await File.ReadAllLinesAsync("/proc/mounts"), l => l.Contains($" {folder["dir"]} ", StringComparison.Ordinal));
+            Assert.Contains("noatime", line, StringComparison.Ordinal);
+            Assert.Contains("commit=30", line, StringComparison.Ordinal);
+            Assert.Contains("nosuid,nodev", line, StringComparison.Ordinal);
+        }
+
+        var before = device.Bytes.ToArray();
+        var error = await Assert.ThrowsAsync<DiskException>(() => StartAsync(folder, device, [First], options: ["noload"]));
+        Assert.Equal(ErrorKind.InvalidArgument, error.Kind);
+        Assert.Equal("The mount option 'noload' is refused: writing to a file system whose journal was not replayed destroys it; it is for --read-only.", error.Message);
+        Assert.True(device.Bytes.AsSpan().SequenceEqual(before));
+        AssertAllGone(folder);
+    }
+
+    private static ImageMount.RoadsOf Roads(bool onSecond) => (request, files, steps, run) =>
+        [new BrokenRoad(onSecond ? new LoopRoad(request, files, steps, run) : null), new LoopRoad(request, files, steps, run)];
+
     private static async Task<MemoryDevice> DiskAsync(TempFolder folder, params ImagePartition[] partitions)
     {
         Peer.RequireRoot();
@@ -184,21 +280,42 @@ public sealed class ImageMountTests
     }
 
     private static Task<ImageMount> StartAsync(
-        TempFolder folder, BlockDevice device, ImagePartition[] partitions, bool readOnly = false, MountChoice choice = default, bool isRoot = true, ProgramRunner? run = null) =>
+        TempFolder folder, BlockDevice device, ImagePartition[] partitions, bool readOnly = false, MountChoice choice = default, bool isRoot = true, ProgramRunner? run = null,
+        ImageMount.RoadsOf? roads = null, MountRoad via = MountRoad.Auto, string[]? options = null) =>
         ImageMount.StartAsync(
             new ImageMountRequest
             {
                 Device = device, Directory = folder["dir"], PrivateFolder = folder["private"], Partitions = partitions, IsReadOnly = readOnly, Choice = choice,
-                Info = "{}"u8.ToArray(),
+                Info = "{}"u8.ToArray(), JournalFile = folder["journal.mount"], Via = via, Options = options ?? [],
             },
-            isRoot, run ?? HostProgram.RunAsync, CancellationToken.None);
+            isRoot, run ?? HostProgram.RunAsync, roads ?? ImageMount.AllRoads, CancellationToken.None);
 
     private static void AssertAllGone(TempFolder folder)
     {
         Assert.DoesNotContain(MountTable.Read(), mount => mount.Directory.StartsWith(folder.Root, StringComparison.Ordinal));
         Assert.DoesNotContain(LoopTable.Read(), loop => loop.BackingFile.StartsWith(folder.Root, StringComparison.Ordinal));
         Assert.False(Directory.Exists(folder["private"]));
+        Assert.False(File.Exists(folder["journal.mount"]));
         Assert.Empty(Directory.GetFileSystemEntries(folder["dir"]));
+    }
+
+    /// <summary>Leads nowhere, or to the first device only, which is another road's.</summary>
+    private sealed class BrokenRoad(IDeviceRoad? inner) : IDeviceRoad
+    {
+        private int _devices;
+
+        public MountRoad Kind => MountRoad.Nbd;
+
+        public string Name => "A broken road";
+
+        public Task Completion => inner?.Completion ?? Task.CompletedTask;
+
+        public Task StartAsync(CancellationToken cancellationToken) => inner?.StartAsync(cancellationToken) ?? throw Blocked();
+
+        public Task<string> DeviceAsync(FileSystemTarget target, bool isReadOnly, CancellationToken cancellationToken) =>
+            inner is not null && _devices++ == 0 ? inner.DeviceAsync(target, isReadOnly, cancellationToken) : throw Blocked();
+
+        private static DiskException Blocked() => new(ErrorKind.HostLacks, "it is blocked.");
     }
 
     private sealed class FailingFlush(BlockDevice inner) : FilterDevice(inner)

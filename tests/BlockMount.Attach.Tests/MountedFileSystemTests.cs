@@ -21,7 +21,7 @@ public sealed class MountedFileSystemTests
         await using (var loop = await LoopDevice.AttachAsync(files["disk.raw"], isReadOnly: false))
         {
             await Peer.RunOkAsync("mkfs.ext4", "-q", loop.Device);
-            await using (var mounted = await MountedFileSystem.MountAsync("ext4", loop.Device, folder["mnt"], isReadOnly: false))
+            await using (var mounted = await MountedFileSystem.MountAsync("ext4", loop.Device, folder["mnt"], new MountOptions(IsReadOnly: false)))
             {
                 Assert.True(mounted.IsMounted);
                 await Peer.RunOkAsync("cp", "-a", folder["tree"], folder["mnt/tree"]);
@@ -31,7 +31,7 @@ public sealed class MountedFileSystemTests
         await Peer.RunOkAsync("e2fsck", "-fn", files["disk.raw"]);
         await using (var loop = await LoopDevice.AttachAsync(files["disk.raw"], isReadOnly: true))
         {
-            await using var mounted = await MountedFileSystem.MountAsync("ext4", loop.Device, folder["mnt"], isReadOnly: true);
+            await using var mounted = await MountedFileSystem.MountAsync("ext4", loop.Device, folder["mnt"], new MountOptions(IsReadOnly: true));
             await Peer.RunOkAsync("diff", "-r", folder["tree"], folder["mnt/tree"]);
         }
     }
@@ -47,7 +47,7 @@ public sealed class MountedFileSystemTests
         await using var files = await MountedFiles.StartAsync(device);
         await using var loop = await LoopDevice.AttachAsync(files["disk.raw"], isReadOnly: false);
         await Peer.RunOkAsync("mkfs.ext4", "-q", loop.Device);
-        await using var mounted = await MountedFileSystem.MountAsync("ext4", loop.Device, folder["mnt"], isReadOnly: false);
+        await using var mounted = await MountedFileSystem.MountAsync("ext4", loop.Device, folder["mnt"], new MountOptions(IsReadOnly: false));
         await File.WriteAllBytesAsync(folder["mnt/file"], RandomBytes.Of(1 << 20, 1));
         await Peer.RunOkAsync("sync", "-f", folder["mnt"]);
         var content = RandomBytes.Of(1 << 20, 1).AsSpan(0, 4096).ToArray();
@@ -73,7 +73,7 @@ public sealed class MountedFileSystemTests
         {
             await using var loop = await LoopDevice.AttachAsync(files["disk.raw"], isReadOnly: false);
             await Peer.RunOkAsync("mkfs." + type, "-q", loop.Device);
-            await using var mounted = await MountedFileSystem.MountAsync(type, loop.Device, folder["mnt"], isReadOnly: false);
+            await using var mounted = await MountedFileSystem.MountAsync(type, loop.Device, folder["mnt"], new MountOptions(IsReadOnly: false));
             await File.WriteAllTextAsync(folder["mnt/old"], "old");
             await Peer.RunOkAsync("fsfreeze", "--freeze", folder["mnt"]);
             await Peer.RunOkAsync("fsfreeze", "--unfreeze", folder["mnt"]);
@@ -88,7 +88,7 @@ public sealed class MountedFileSystemTests
         await using (var files = await MountedFiles.StartAsync(dirty))
         {
             await using var loop = await LoopDevice.AttachAsync(files["disk.raw"], isReadOnly: true);
-            await using var mounted = await MountedFileSystem.MountAsync(type, loop.Device, folder["mnt"], isReadOnly: true);
+            await using var mounted = await MountedFileSystem.MountAsync(type, loop.Device, folder["mnt"], new MountOptions(IsReadOnly: true));
             Assert.Equal("old", await File.ReadAllTextAsync(folder["mnt/old"]));
         }
 
@@ -101,7 +101,7 @@ public sealed class MountedFileSystemTests
         using var folder = new TempFolder();
         await using var files = await MountedFiles.StartAsync(RandomBytes.Device(1 << 20));
         await using var loop = await LoopDevice.AttachAsync(files["disk.raw"], isReadOnly: true);
-        var error = await Assert.ThrowsAsync<DiskException>(() => MountedFileSystem.MountAsync("ext4", loop.Device, folder.Root, isReadOnly: true));
+        var error = await Assert.ThrowsAsync<DiskException>(() => MountedFileSystem.MountAsync("ext4", loop.Device, folder.Root, new MountOptions(IsReadOnly: true)));
         Assert.Equal(ErrorKind.Io, error.Kind);
         Assert.Contains("mount: ", error.Message, StringComparison.Ordinal);
     }
@@ -112,7 +112,7 @@ public sealed class MountedFileSystemTests
         using var folder = new TempFolder();
         await using var files = await MountedFiles.StartAsync(RandomBytes.Device(1 << 20));
         await using var loop = await LoopDevice.AttachAsync(files["disk.raw"], isReadOnly: true);
-        var error = await Assert.ThrowsAsync<DiskException>(() => MountedFileSystem.MountAsync("nosuchfs", loop.Device, folder.Root, isReadOnly: true));
+        var error = await Assert.ThrowsAsync<DiskException>(() => MountedFileSystem.MountAsync("nosuchfs", loop.Device, folder.Root, new MountOptions(IsReadOnly: true)));
         Assert.Equal(ErrorKind.HostLacks, error.Kind);
     }
 
@@ -122,7 +122,7 @@ public sealed class MountedFileSystemTests
     [InlineData("ext4,rw")]
     public async Task A_type_that_would_be_read_as_an_option_is_refused(string type)
     {
-        var error = await Assert.ThrowsAsync<DiskException>(() => MountedFileSystem.MountAsync(type, "/dev/null", "/", isReadOnly: true));
+        var error = await Assert.ThrowsAsync<DiskException>(() => MountedFileSystem.MountAsync(type, "/dev/null", "/", new MountOptions(IsReadOnly: true)));
         Assert.Equal(ErrorKind.InvalidArgument, error.Kind);
     }
 

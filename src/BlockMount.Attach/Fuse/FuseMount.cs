@@ -12,19 +12,21 @@ public sealed class FuseMount : IAsyncDisposable
     private const int MostThreads = 64;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly ProgramRunner _run;
-    private readonly string? _device;
 
     private FuseMount(string directory, ProgramRunner run)
     {
         MountDirectory = directory;
 
         // The number of this very mount: by the time of unmounting the directory may show another one.
-        _device = MountTable.At(directory)?.Device;
+        Device = MountTable.At(directory)?.Device;
         _run = run;
     }
 
     /// <summary>Where it is mounted: full path without symbolic links.</summary>
     public string MountDirectory { get; }
+
+    /// <summary>The number under which the mount table has it, as <c>0:53</c>; null when it was gone at once.</summary>
+    internal string? Device { get; }
 
     /// <summary>
     /// Ends when the file system is unmounted, by whomever, every request is answered and every device is flushed. Fails with the
@@ -138,7 +140,7 @@ public sealed class FuseMount : IAsyncDisposable
     }
 
     private bool IsThis(MountEntry mount) =>
-        string.Equals(mount.Directory, MountDirectory, StringComparison.Ordinal) && string.Equals(mount.Device, _device, StringComparison.Ordinal);
+        string.Equals(mount.Directory, MountDirectory, StringComparison.Ordinal) && string.Equals(mount.Device, Device, StringComparison.Ordinal);
 
     private void Serve(FuseSession session, int threads)
     {

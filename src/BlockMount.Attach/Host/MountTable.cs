@@ -3,7 +3,9 @@ using System.Text;
 namespace BlockMount.Attach.Host;
 
 /// <summary>One line of <c>/proc/self/mountinfo</c> (proc(5)).</summary>
-internal readonly record struct MountEntry(string Directory, string Type, string Source, string Device);
+/// <param name="Device">Numbers of the device, as <c>7:3</c>.</param>
+/// <param name="IsReadOnly">Whether this mount, or the file system, refuses writes.</param>
+internal readonly record struct MountEntry(string Directory, string Type, string Source, string Device, bool IsReadOnly = false);
 
 /// <summary>What is mounted, as this process sees it.</summary>
 internal static class MountTable
@@ -35,16 +37,20 @@ internal static class MountTable
             // 36 35 98:0 /root /mount/point options optional... - type source options
             const int device = 2;
             const int point = 4;
+            const int options = 5;
             var fields = line.Split(' ');
             var dash = Array.IndexOf(fields, "-", point);
-            if (dash > 0 && dash + 2 < fields.Length)
+            if (dash > 0 && dash + 3 < fields.Length)
             {
-                entries.Add(new MountEntry(Unescape(fields[point]), fields[dash + 1], Unescape(fields[dash + 2]), fields[device]));
+                var isReadOnly = IsReadOnly(fields[options]) || IsReadOnly(fields[dash + 3]);
+                entries.Add(new MountEntry(Unescape(fields[point]), fields[dash + 1], Unescape(fields[dash + 2]), fields[device], isReadOnly));
             }
         }
 
         return entries;
     }
+
+    private static bool IsReadOnly(string options) => options.Split(',').Contains("ro", StringComparer.Ordinal);
 
     /// <summary>The kernel writes blank, tab, newline and backslash as three octal digits.</summary>
     private static string Unescape(string field)

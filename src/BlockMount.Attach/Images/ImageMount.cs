@@ -1,6 +1,8 @@
 using BlockMount.Attach.Fuse;
 using BlockMount.Attach.Host;
+using BlockMount.Attach.Leftovers;
 using BlockMount.Attach.Loop;
+using BlockMount.Attach.Roads;
 using BlockMount.Core.Errors;
 using Microsoft.Extensions.Logging;
 
@@ -17,16 +19,26 @@ public sealed class ImageMount : IAsyncDisposable
     private readonly SemaphoreSlim _oneAtATime = new(1);
     private readonly List<MountedFileSystem> _fileSystems = [];
     private readonly List<MountedThing> _mounted = [];
-    private readonly UndoStack _undo = new();
     private readonly ImageMountRequest _request;
     private readonly ProgramRunner _run;
+    private readonly MountSteps _undo;
+    private readonly RoadsOf _roads;
     private FuseMount? _files;
+    private IDeviceRoad? _road;
 
-    private ImageMount(ImageMountRequest request, ProgramRunner run)
+    private ImageMount(ImageMountRequest request, ProgramRunner run, RoadsOf roads)
     {
         _request = request;
         _run = run;
+        _roads = roads;
+        _undo = new MountSteps(request.JournalFile is { } file ? MountJournal.Create(file, request.Device.Name, Posix.RealPath(request.Directory)) : null);
     }
+
+    /// <summary>The ways to block devices that there are, the best first; tests put others in.</summary>
+    internal delegate IReadOnlyList<IDeviceRoad> RoadsOf(ImageMountRequest request, IReadOnlyList<VirtualFile> files, MountSteps steps, ProgramRunner run);
+
+    /// <summary>How the disk came to <c>mount</c>; never <see cref="MountRoad.Auto"/>.</summary>
+    public MountRoad Via => _road?.Kind ?? MountRoad.Files;
 
     /// <summary>What is mounted where.</summary>
     public IReadOnlyList<MountedThing> Mounted => _mounted;
@@ -41,15 +53,16 @@ public sealed class ImageMount : IAsyncDisposable
     /// <exception cref="DiskException">
     /// As from <see cref="FuseMount.StartAsync(string, IReadOnlyList{VirtualFile}, FuseMountOptions?, CancellationToken)"/>,
     /// <see cref="LoopDevice.AttachAsync(string, bool, int, CancellationToken)"/> and
-    /// <see cref="MountedFileSystem.MountAsync(string, string, string, bool, CancellationToken)"/>; <see cref="ErrorKind.InvalidArgument"/>
+    /// <see cref="MountedFileSystem.MountAsync(string, string, string, MountOptions, CancellationToken)"/>; <see cref="ErrorKind.InvalidArgument"/>
     /// for a partition that does not exist; <see cref="ErrorKind.ReadOnly"/> for one that must not be written to when the mount takes writes. Nothing stays mounted then; what could not be undone is named.
     /// </exception>
     public static Task<ImageMount> StartAsync(ImageMountRequest request, CancellationToken cancellationToken = default) =>
-        StartAsync(request, Posix.IsRoot, HostProgram.RunAsync, cancellationToken);
+        StartAsync(request, Posix.IsRoot, HostProgram.RunAsync, AllRoads, cancellationToken);
 
-    internal static async Task<ImageMount> StartAsync(ImageMountRequest request, bool isRoot, ProgramRunner run, CancellationToken cancellationToken)
+    internal static async Task<ImageMount> StartAsync(
+        ImageMountRequest request, bool isRoot, ProgramRunner run, RoadsOf roads, CancellationToken cancellationToken)
     {
-        var mount = new ImageMount(request, run);
+        var mount = new ImageMount(request, run, roads);
         try
         {
             await mount.MountAsync(isRoot, cancellationToken);
@@ -83,103 +96,138 @@ public sealed class ImageMount : IAsyncDisposable
     /// <inheritdoc cref="UnmountAsync"/>
     public async ValueTask DisposeAsync() => await UnmountAsync();
 
+    internal static IReadOnlyList<IDeviceRoad> AllRoads(ImageMountRequest request, IReadOnlyList<VirtualFile> files, MountSteps steps, ProgramRunner run) =>
+        [new LoopRoad(request, files, steps, run)];
+
     private async Task MountAsync(bool isRoot, CancellationToken cancellationToken)
     {
-        var logger = _request.Fuse.Logger;
-        _ = FuseLibrary.Get();
-        await LeftBehind.ClearAsync(_request.PrivateFolder, _run, logger, cancellationToken);
-        var directory = await MountPoint.PrepareAsync(_request.Directory, logger, _run, cancellationToken);
+        await LeftBehind.ClearAsync(_request.PrivateFolder, _run, _request.Fuse.Logger, cancellationToken);
+        var directory = await MountPoint.PrepareAsync(_request.Directory, _request.Fuse.Logger, _run, cancellationToken);
         var files = ImageFiles.Make(_request);
         var plan = ImageMountPlan.Make(_request, files.Partitions, isRoot);
         var notes = files.Notes.ToList();
         if (plan.Targets.Count > 0)
         {
-            await MountFileSystemsAsync(directory, files.Files, plan.Targets, notes, cancellationToken);
-            if (_fileSystems.Count == 0)
-            {
-                await _undo.UndoAsync();
-                plan = ImageMountPlan.Files("Instead, ");
-            }
+            await TryRoadsAsync(directory, files.Files, plan.Targets, notes, cancellationToken);
+            plan = _fileSystems.Count > 0 ? plan : ImageMountPlan.Files("Instead, ");
         }
 
         if (_fileSystems.Count == 0)
         {
-            await MountFilesAsync(directory, files.Files, cancellationToken);
+            _files = await _undo.MountFilesAsync(directory, files.Files, _request.Fuse, _run, cancellationToken);
             _mounted.Add(new MountedThing(directory, null, null, null, files.Files.All(file => file.IsReadOnly)));
         }
 
         Reason = plan.Targets.Count > 0 ? string.Join(' ', [plan.Reason, .. notes]) : string.Join(' ', [.. notes, plan.Reason]);
     }
 
-    private async Task MountFilesAsync(string directory, IReadOnlyList<VirtualFile> files, CancellationToken cancellationToken)
-    {
-        var mount = await FuseMount.StartAsync(directory, files, _request.Fuse, _run, cancellationToken);
-        _files = mount;
-        _undo.Push(
-            $"The mount {directory}",
-            async () =>
-            {
-                try
-                {
-                    await mount.UnmountAsync();
-                }
-                catch (DiskException) when (mount.Completion.IsCompleted)
-                {
-                    // Unmounted, and the last flush failed: nothing is left to undo. The failure is told through Completion.
-                }
-            });
-    }
-
-    private async Task MountFileSystemsAsync(
+    /// <summary>Takes the first road that comes up; none when the host can mount nothing of what the disk holds.</summary>
+    private async Task TryRoadsAsync(
         string directory, IReadOnlyList<VirtualFile> files, IReadOnlyList<FileSystemTarget> targets, List<string> notes, CancellationToken cancellationToken)
     {
-        var folder = MakeFolder(_request.PrivateFolder);
-        await MountFilesAsync(folder, files, cancellationToken);
-        foreach (var target in targets)
+        var roads = _roads(_request, files, _undo, _run).Where(road => _request.Via == MountRoad.Auto || road.Kind == _request.Via).ToList();
+        if (roads.Count == 0)
         {
-            var before = _undo.Count;
+            throw new DiskException(ErrorKind.HostLacks, $"{directory}: the disk cannot come there by {_request.Via}; this host or this mount has no such road.") { Path = directory };
+        }
+
+        foreach (var road in roads)
+        {
+            var heard = notes.Count;
             try
             {
-                await MountFileSystemAsync(directory, target, cancellationToken);
-            }
-            catch (DiskException error) when (error.Kind == ErrorKind.HostLacks && _request.Choice.PartitionNumber is null)
-            {
-                await _undo.UndoAsync(before);
-                notes.Add($"The {target.FileSystem} file system of {ImageMountPlan.PlaceOf(target)} is not mounted: {error.Message}");
-            }
-        }
-    }
-
-    private async Task MountFileSystemAsync(string directory, FileSystemTarget target, CancellationToken cancellationToken)
-    {
-        var isReadOnly = target.IsReadOnly || _request.IsReadOnly || _request.Device.IsReadOnly;
-        var file = Path.Combine(_files?.MountDirectory ?? "", target.File);
-        var loop = await LoopDevice.AttachAsync(file, isReadOnly, _request.Device.Alignment, direct: true, _run, cancellationToken);
-        _undo.Push($"The loop device {loop.Device}", () => loop.DetachAsync(CancellationToken.None));
-        var point = target.Folder is null ? directory : MakeFolder(Path.Combine(directory, target.Folder));
-        var mounted = await MountedFileSystem.MountAsync(target.FileSystem, loop.Device, point, isReadOnly, _run, cancellationToken);
-        _undo.Push($"The mount {point}", () => mounted.UnmountAsync(CancellationToken.None));
-        _fileSystems.Add(mounted);
-        _mounted.Add(new MountedThing(mounted.MountDirectory, target.FileSystem, target.Partition, loop.Device, isReadOnly));
-    }
-
-    /// <summary>Makes a folder that nobody else may enter, to be removed in the end; one that exists stays.</summary>
-    private string MakeFolder(string folder)
-    {
-        if (!Directory.Exists(folder))
-        {
-            const UnixFileMode owner = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
-            _ = OperatingSystem.IsWindows() ? Directory.CreateDirectory(folder) : Directory.CreateDirectory(folder, owner);
-            _undo.Push(
-                $"The folder {folder}",
-                () =>
+                _road = road;
+                await OnRoadAsync(async () =>
                 {
-                    Directory.Delete(folder);
-                    return Task.CompletedTask;
+                    await road.StartAsync(cancellationToken);
+                    return "";
                 });
+                foreach (var target in targets)
+                {
+                    await MountFileSystemAsync(directory, road, target, notes, cancellationToken);
+                }
+            }
+            catch (RoadEndsException end) when (_mounted.TrueForAll(static m => m.IsReadOnly) && MayLeave(road, roads, end.Error))
+            {
+                // Nothing that was mounted has taken a write, so it can go and another road be tried.
+                await GoBackAsync();
+                notes.RemoveRange(heard, notes.Count - heard);
+                notes.Add($"{road.Name} was not used: {end.Error.Message}");
+                continue;
+            }
+            catch (RoadEndsException end)
+            {
+                throw new DiskException(end.Error.Kind, end.Error.Message, end.Error) { Path = end.Error.Path };
+            }
+
+            if (_fileSystems.Count == 0)
+            {
+                await GoBackAsync();
+            }
+
+            return;
+        }
+    }
+
+    private async Task GoBackAsync()
+    {
+        await _undo.UndoAsync(0);
+        _fileSystems.Clear();
+        _mounted.Clear();
+        _road = null;
+    }
+
+    /// <summary>Behind the last road are only files, which are no answer to who wants a partition mounted, or to an error of the disk.</summary>
+    private bool MayLeave(IDeviceRoad road, List<IDeviceRoad> roads, DiskException error) =>
+        road != roads[^1] || (_request.Via == MountRoad.Auto && _request.Choice.PartitionNumber is null && error.Kind is ErrorKind.HostLacks or ErrorKind.AccessDenied);
+
+    private async Task MountFileSystemAsync(
+        string directory, IDeviceRoad road, FileSystemTarget target, List<string> notes, CancellationToken cancellationToken)
+    {
+        var before = _undo.Count;
+        var options = ImageMountPlan.OptionsFor(_request, target);
+        var device = await OnRoadAsync(() => road.DeviceAsync(target, options.IsReadOnly, cancellationToken));
+        var point = target.Folder is null ? directory : _undo.MakeFolder(Path.Combine(directory, target.Folder));
+        MountedFileSystem? mounted = null;
+        try
+        {
+            await _undo.DoAsync(
+                new MountStep(MountStepKind.FileSystem, Posix.RealPath(point), device),
+                $"The mount {point}",
+                async () =>
+                {
+                    mounted = await MountedFileSystem.MountAsync(target.FileSystem, device, point, options, _run, cancellationToken);
+                    return null;
+                },
+                () => mounted?.UnmountAsync(CancellationToken.None) ?? Task.CompletedTask);
+        }
+        catch (DiskException error) when (error.Kind == ErrorKind.HostLacks && _request.Choice.PartitionNumber is null)
+        {
+            await _undo.UndoAsync(before);
+            notes.Add($"The {target.FileSystem} file system of {ImageMountPlan.PlaceOf(target)} is not mounted: {error.Message}");
         }
 
-        return folder;
+        if (mounted is not null)
+        {
+            _fileSystems.Add(mounted);
+            _mounted.Add(new MountedThing(mounted.MountDirectory, target.FileSystem, target.Partition, device, mounted.IsReadOnly));
+            if (mounted.IsReadOnly && !options.IsReadOnly)
+            {
+                notes.Add($"The {target.FileSystem} file system of {ImageMountPlan.PlaceOf(target)} takes no writes, although the disk does.{FileSystemOptions.AdviceForWriting(target.FileSystem)}");
+            }
+        }
+    }
+
+    private static async Task<string> OnRoadAsync(Func<Task<string>> step)
+    {
+        try
+        {
+            return await step();
+        }
+        catch (DiskException error)
+        {
+            throw new RoadEndsException(error);
+        }
     }
 
     /// <summary>Ends the whole when its file systems, or the files below them, were unmounted by somebody else.</summary>
@@ -187,7 +235,7 @@ public sealed class ImageMount : IAsyncDisposable
     {
         try
         {
-            var served = _files?.Completion ?? Task.CompletedTask;
+            var served = _files?.Completion ?? _road?.Completion ?? Task.CompletedTask;
             while (!served.IsCompleted && (_fileSystems.Count == 0 || _fileSystems.Exists(fileSystem => fileSystem.IsMounted)))
             {
                 await Task.WhenAny(served, Task.Delay(BetweenLooks));
@@ -227,7 +275,7 @@ public sealed class ImageMount : IAsyncDisposable
         await _oneAtATime.WaitAsync();
         try
         {
-            await _undo.UndoAsync();
+            await _undo.EndAsync();
         }
         finally
         {

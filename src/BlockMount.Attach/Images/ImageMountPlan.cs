@@ -1,3 +1,5 @@
+using BlockMount.Attach.Loop;
+using BlockMount.Attach.Roads;
 using BlockMount.Core.Errors;
 using BlockMount.Core.Partitions;
 
@@ -20,7 +22,7 @@ internal sealed record ImageMountPlan(IReadOnlyList<FileSystemTarget> Targets, s
 
     /// <exception cref="DiskException">
     /// <see cref="ErrorKind.InvalidArgument"/>: the disk has no such partition. <see cref="ErrorKind.ReadOnly"/>: it must not be written to, and
-    /// the mount is to take writes.
+    /// the mount is to take writes. A road is asked for that leads nowhere, or a mount option that is refused.
     /// </exception>
     public static ImageMountPlan Make(ImageMountRequest request, IReadOnlyList<ImagePartition> partitions, bool isRoot)
     {
@@ -35,7 +37,7 @@ internal sealed record ImageMountPlan(IReadOnlyList<FileSystemTarget> Targets, s
             PartitionWindow.RequireMode(request.Device.Name, request.IsReadOnly || request.Device.IsReadOnly, single.Number, single.WhyReadOnly);
         }
 
-        if (request.Choice.IsFilesOnly)
+        if (request.Choice.IsFilesOnly || request.Via == MountRoad.Files)
         {
             return Files("As asked, ");
         }
@@ -48,6 +50,16 @@ internal sealed record ImageMountPlan(IReadOnlyList<FileSystemTarget> Targets, s
             targets.Add(new FileSystemTarget(ImageFiles.WholeDisk, whole, null, null));
         }
 
+        if (request.Via != MountRoad.Auto)
+        {
+            RequireRoad(request, targets.Count, isRoot);
+        }
+
+        foreach (var target in targets)
+        {
+            _ = FileSystemOptions.For(target.FileSystem, OptionsFor(request, target));
+        }
+
         return (targets.Count, isRoot) switch
         {
             (0, _) when request.Choice.PartitionNumber is { } asked => Files($"Partition {asked} holds no file system that was recognised: "),
@@ -58,8 +70,28 @@ internal sealed record ImageMountPlan(IReadOnlyList<FileSystemTarget> Targets, s
         };
     }
 
+    /// <summary>How a target is mounted.</summary>
+    public static MountOptions OptionsFor(ImageMountRequest request, FileSystemTarget target) =>
+        new(target.IsReadOnly || request.IsReadOnly || request.Device.IsReadOnly) { Owner = request.Owner, Own = request.Options };
+
     /// <summary>The plan that is left when this host can mount none of the targets.</summary>
     public static ImageMountPlan Files(string why) => new([], why + AsFiles + ".");
+
+    private static void RequireRoad(ImageMountRequest request, int targets, bool isRoot)
+    {
+        var name = request.Device.Name;
+        if (targets == 0)
+        {
+            var place = request.Choice.PartitionNumber is { } asked ? $"partition {asked}" : "the disk";
+            throw new DiskException(
+                ErrorKind.InvalidArgument, $"{name}: no file system was recognised on {place}, so there is nothing to mount by a block device; leave --via out to see it as files.") { Path = name };
+        }
+
+        if (!isRoot)
+        {
+            throw new DiskException(ErrorKind.AccessDenied, $"{name}: only root may make block devices and mount file systems; leave --via out to see it as files.") { Path = name };
+        }
+    }
 
     public static string PlaceOf(FileSystemTarget target) => target.Partition is { } number ? $"partition {number}" : "the whole disk";
 }

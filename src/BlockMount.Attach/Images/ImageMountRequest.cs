@@ -1,4 +1,6 @@
 using BlockMount.Attach.Fuse;
+using BlockMount.Attach.Loop;
+using BlockMount.Attach.Roads;
 using BlockMount.Core.Devices;
 
 namespace BlockMount.Attach.Images;
@@ -60,6 +62,20 @@ public sealed record ImageMountRequest
     public bool IsReadOnly { get; init; }
 
     public MountChoice Choice { get; init; }
+
+    /// <summary>How the disk is to come to <c>mount</c>; one that is named is used, or the mount fails.</summary>
+    public MountRoad Via { get; init; }
+
+    /// <summary>Mount options of the user's own, as <see cref="OwnOptions.Parse"/> gives them.</summary>
+    public IReadOnlyList<string> Options { get; init; } = [];
+
+    /// <summary>Owner of the files where the file system keeps none; null: this user.</summary>
+    public MountOwner? Owner { get; init; }
+
+    /// <summary>
+    /// A new file in which every step is recorded before it is done, for whoever finds this process killed; removed in the end. Null for none.
+    /// </summary>
+    public string? JournalFile { get; init; }
 
     /// <summary>Content of the file <c>info.json</c>; empty for no such file.</summary>
     public ReadOnlyMemory<byte> Info { get; init; }

@@ -73,7 +73,8 @@ public sealed class LoopDevice : IAsyncDisposable
         var device = result.Output.Trim();
         return result.ExitCode == 0 && device.StartsWith("/dev/loop", StringComparison.Ordinal)
             ? new LoopDevice(device, path, isReadOnly, run)
-            : throw Error(ErrorKind.Io, path, $"no loop device could be attached ({result.Sentence}).");
+            : throw Error(
+                File.Exists("/dev/loop-control") ? ErrorKind.Io : ErrorKind.HostLacks, path, $"no loop device could be attached ({result.Sentence}).");
     }
 
     /// <summary>Detaches and waits until the host has let go of the file.</summary>

@@ -28,24 +28,25 @@ public sealed class MountedFileSystem : IAsyncDisposable
     public bool IsMounted => MountTable.Read().Any(
         mount => string.Equals(mount.Directory, MountDirectory, StringComparison.Ordinal) && string.Equals(mount.Source, _source, StringComparison.Ordinal));
 
+    /// <summary>Whether it refuses writes, as mount(8) and some drivers decide by themselves.</summary>
+    public bool IsReadOnly => MountTable.At(MountDirectory) is { IsReadOnly: true };
+
     /// <summary>Mounts.</summary>
     /// <param name="type">As <c>ext4</c>; letters, digits and <c>_ . -</c>.</param>
     /// <param name="device">Block device.</param>
     /// <param name="directory">Exists.</param>
-    /// <param name="isReadOnly">
-    /// Mounts without replaying a journal, so that a file system that was not unmounted cleanly mounts on a read-only device as it is.
-    /// </param>
+    /// <param name="options">How.</param>
     /// <param name="cancellationToken">Stops <c>mount</c>.</param>
     /// <exception cref="DiskException">
-    /// <see cref="ErrorKind.HostLacks"/>: no <c>mount</c>, or the kernel does not know the type; otherwise <see cref="ErrorKind.Io"/> with
+    /// <see cref="ErrorKind.InvalidArgument"/>: an option is refused. <see cref="ErrorKind.HostLacks"/>: no <c>mount</c>, or the kernel does not know the type; otherwise <see cref="ErrorKind.Io"/> with
     /// mount's own sentence.
     /// </exception>
     public static Task<MountedFileSystem> MountAsync(
-        string type, string device, string directory, bool isReadOnly, CancellationToken cancellationToken = default) =>
-        MountAsync(type, device, directory, isReadOnly, HostProgram.RunAsync, cancellationToken);
+        string type, string device, string directory, MountOptions options, CancellationToken cancellationToken = default) =>
+        MountAsync(type, device, directory, options, HostProgram.RunAsync, cancellationToken);
 
     internal static async Task<MountedFileSystem> MountAsync(
-        string type, string device, string directory, bool isReadOnly, ProgramRunner run, CancellationToken cancellationToken)
+        string type, string device, string directory, MountOptions options, ProgramRunner run, CancellationToken cancellationToken)
     {
         if (type.Length == 0 || !type.All(letter => char.IsAsciiLetterOrDigit(letter) || letter is '_' or '.' or '-') || type[0] == '-')
         {
@@ -53,11 +54,11 @@ public sealed class MountedFileSystem : IAsyncDisposable
         }
 
         var path = Posix.RealPath(directory);
-        var result = await run("mount", ["-t", FileSystemOptions.MountType(type), "-o", FileSystemOptions.For(type, isReadOnly), "--", device, path], cancellationToken);
+        var result = await run("mount", ["-t", FileSystemOptions.MountType(type), "-o", FileSystemOptions.For(type, options), "--", device, path], cancellationToken);
         if (result.ExitCode != 0)
         {
             throw FileSystemOptions.HostCanMount(type)
-                ? new DiskException(ErrorKind.Io, $"{path}: the {type} file system of {device} cannot be mounted ({result.Sentence}).") { Path = path }
+                ? new DiskException(ErrorKind.Io, $"{path}: the {type} file system of {device} cannot be mounted ({result.Sentence}).{(options.IsReadOnly ? "" : FileSystemOptions.AdviceForWriting(type))}") { Path = path }
                 : new DiskException(ErrorKind.HostLacks, $"{path}: this host cannot mount {type}, its kernel has no such file system ({result.Sentence}).") { Path = path };
         }
 

@@ -203,9 +203,20 @@ internal sealed record AttachedPartition(int Number, string Device, long Start, 
 
 internal sealed record DetachDocument(string Device, string Backend);
 
-internal sealed record MountDocument(string Directory, int Pid, string Mode, IReadOnlyList<MountedFacts> Mounted, string Reason);
+/// <param name="Via">How the disk came there: <c>nbd</c>, <c>loop</c> or <c>fuse</c>.</param>
+internal sealed record MountDocument(string Directory, int Pid, string Mode, string Via, IReadOnlyList<MountedFacts> Mounted, string Reason);
 
 internal sealed record MountedFacts(string Directory, string? Filesystem, int? Partition, string? Device, bool ReadOnly);
+
+/// <summary>What <c>unmount --stale</c> did, or with <c>--dry-run</c> would do.</summary>
+internal sealed record StaleDocument(bool DryRun, IReadOnlyList<LeftoverFacts> Leftovers);
+
+/// <param name="Kind"><c>mount</c>, <c>loop device</c>, <c>nbd device</c>, <c>folder</c>, <c>record</c>, <c>socket</c> or <c>pid file</c>.</param>
+/// <param name="What">Its path.</param>
+/// <param name="Image">What it showed, where that is known.</param>
+/// <param name="Directory">The folder given to <c>mount</c>, where it is of one.</param>
+/// <param name="Failure">Why it is still there.</param>
+internal sealed record LeftoverFacts(string Kind, string What, string? Image, string? Directory, bool Removed, string? Failure);
 
 internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Purpose, string? Remedy);
 
@@ -231,6 +242,7 @@ internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Pu
 [JsonSerializable(typeof(IReadOnlyList<AttachDocument>))]
 [JsonSerializable(typeof(Hosting.AttachRecord))]
 [JsonSerializable(typeof(MountDocument))]
+[JsonSerializable(typeof(StaleDocument))]
 [JsonSerializable(typeof(IReadOnlyList<DoctorFact>))]
 [JsonSerializable(typeof(HostDisksDocument))]
 [JsonSerializable(typeof(RawCreateDocument))]

@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.Text.Json;
+using BlockMount.Attach.Leftovers;
 using BlockMount.Host.Cli;
+using BlockMount.Host.Hosting;
 using BlockMount.Platform.Hosts;
 
 namespace BlockMount.Host.Commands;
@@ -11,11 +13,12 @@ internal static class DoctorCommand
     public static Command Create()
     {
         var json = CommonArguments.Json();
-        var command = new Command("doctor", "Show what this host offers, what is missing and how to get it.") { json };
+        var command = new Command("doctor", "Show what this host offers, what is missing and how to get it, and what killed hosts have left.") { json };
         command.SetExamples("blockmount doctor");
-        command.SetWork((result, _) =>
+        command.SetWork(async (result, cancellation) =>
         {
-            var facts = HostFacts.Collect();
+            var leftovers = await HostLeftovers.FindAsync(cancellation);
+            List<HostFact> facts = [.. HostFacts.Collect(), LeftoversOf(leftovers)];
             if (result.GetValue(json))
             {
                 IReadOnlyList<DoctorFact> documents = facts.Select(f => new DoctorFact(f.Name, f.IsPresent, f.Detail, f.Purpose, f.Remedy)).ToList();
@@ -33,8 +36,13 @@ internal static class DoctorCommand
                 }
             }
 
-            return Task.FromResult(ExitCode.Done);
+            return ExitCode.Done;
         });
         return command;
     }
+
+    private static HostFact LeftoversOf(IReadOnlyList<Leftover> leftovers) => leftovers.Count == 0
+        ? new HostFact("leftovers", true, "killed hosts have left nothing", "a clean machine", null)
+        : new HostFact(
+            "leftovers", false, $"killed hosts have left {string.Join("; ", leftovers.Select(HostLeftovers.Describe))}", "a clean machine", "blockmount unmount --stale");
 }

@@ -1,5 +1,5 @@
 using System.CommandLine;
-using BlockMount.Attach.Images;
+using BlockMount.Attach.Leftovers;
 using BlockMount.Core.Errors;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Hosting;
@@ -11,30 +11,88 @@ internal static class UnmountCommand
 {
     public static Command Create()
     {
-        var directory = new Argument<string>("DIR") { Description = "The folder given to mount" };
-        var command = new Command("unmount", "Unmount a folder; returns when everything is on disk.") { directory };
+        var directory = new Argument<string?>("DIR") { Arity = ArgumentArity.ZeroOrOne, Description = "The folder given to mount" };
+        var all = new Option<bool>("--all") { Description = "Every folder that a running host of this user has mounted" };
+        var stale = new Option<bool>("--stale") { Description = "Instead take away what killed hosts left: mounts, devices, sockets, folders" };
+        var dryRun = new Option<bool>("--dry-run") { Description = "With --stale: only show what would be taken away" };
+        var json = CommonArguments.Json();
+        var command = new Command("unmount", "Unmount a folder; returns when everything is on disk.") { directory, all, stale, dryRun, json };
         command.Aliases.Add("umount");
-        command.SetExamples("blockmount unmount /mnt/disk");
-        command.SetWork(async (result, cancellation) =>
+        command.Validators.Add(result =>
         {
-            var path = Path.GetFullPath(result.GetRequiredValue(directory));
-            var hosts = await RunningHosts.ListAsync(cancellation);
-            if (hosts.FirstOrDefault(h => h.Mount == path) is { } host)
+            var chosen = (result.GetValue(directory) is null ? 0 : 1) + (result.GetValue(all) ? 1 : 0) + (result.GetValue(stale) ? 1 : 0);
+            if (chosen != 1)
             {
-                await RunningHosts.StopAsync(host.Pid, cancellation);
-                Console.WriteLine($"{path}: unmounted, everything is written.");
-                return ExitCode.Done;
+                result.AddError("give one of DIR, --all and --stale.");
             }
 
-            if (await AbandonedMount.ClearAsync(path, MountCommand.PrivateFolders(), cancellation))
+            if (!result.GetValue(stale) && (result.GetValue(dryRun) || result.GetValue(json)))
             {
-                await Console.Error.WriteLineAsync(
-                    $"blockmount: {path}: unmounted, but the process that served it had been killed; what nobody had flushed may be lost.");
-                return ExitCode.Done;
+                result.AddError("--dry-run and --json go with --stale.");
             }
-
-            throw new DiskException(ErrorKind.NotFound, $"{path}: nothing of this user's is mounted there; blockmount list shows what is.");
+        });
+        command.SetExamples("blockmount unmount /mnt/disk", "blockmount unmount --stale --dry-run");
+        command.SetWork(async (result, cancellation) => (result.GetValue(stale), result.GetValue(directory)) switch
+        {
+            (true, _) => await LeftoverReport.RunAsync(await HostLeftovers.FindAsync(cancellation), result.GetValue(dryRun), result.GetValue(json), cancellation),
+            (_, { } path) => await UnmountAsync(Path.GetFullPath(path), cancellation),
+            _ => await UnmountAllAsync(cancellation),
         });
         return command;
+    }
+
+    private static async Task<int> UnmountAsync(string path, CancellationToken cancellation)
+    {
+        var hosts = await RunningHosts.ListAsync(cancellation);
+        if (hosts.FirstOrDefault(h => h.Mount == path) is { } host)
+        {
+            await RunningHosts.StopAsync(host.Pid, cancellation);
+            Console.WriteLine($"{path}: unmounted, everything is written.");
+            return ExitCode.Done;
+        }
+
+        var leftovers = (await HostLeftovers.FindAsync(cancellation)).Where(l => l.Directory == path).ToList();
+        if (leftovers.Count == 0)
+        {
+            throw new DiskException(ErrorKind.NotFound, $"{path}: nothing of this user's is mounted there; blockmount list shows what is.");
+        }
+
+        var failures = (await AbandonedMounts.RemoveAsync(leftovers, cancellation)).Where(static r => r.Failure is not null).ToList();
+        if (failures.Count > 0)
+        {
+            throw new DiskException(ErrorKind.Busy, $"{path}: the process that served it had been killed, and not all that it left could be taken away: {failures[0].Failure}") { Path = path };
+        }
+
+        await Console.Error.WriteLineAsync(
+            $"blockmount: {path}: unmounted, but the process that served it had been killed; what nobody had flushed may be lost.");
+        return ExitCode.Done;
+    }
+
+    private static async Task<int> UnmountAllAsync(CancellationToken cancellation)
+    {
+        var hosts = (await RunningHosts.ListAsync(cancellation)).Where(static h => h.Mount is not null).ToList();
+        var code = ExitCode.Done;
+
+        // The newest first: it may lie in a folder of an older one.
+        foreach (var host in Enumerable.Reverse(hosts))
+        {
+            try
+            {
+                await RunningHosts.StopAsync(host.Pid, cancellation);
+                Console.WriteLine($"{host.Mount}: unmounted, everything is written.");
+            }
+            catch (DiskException e)
+            {
+                await Console.Error.WriteLineAsync($"blockmount: {e.Message}");
+                code = ExitCode.For(e);
+            }
+        }
+
+        if (hosts.Count == 0)
+        {
+            Console.WriteLine("Nothing of this user's is mounted.");
+        }
+
+        return code;
     }
 }

@@ -234,7 +234,7 @@ public sealed class ImageMountTests
         Assert.Equal(ErrorKind.HostLacks, error.Kind);
         AssertAllGone(folder);
 
-        static IReadOnlyList<IDeviceRoad> OnlyBroken(ImageMountRequest request, IReadOnlyList<VirtualFile> files, MountSteps steps, ProgramRunner run) => [new BrokenRoad(null)];
+        static IReadOnlyList<IDeviceRoad> OnlyBroken(ImageMountRequest request, IReadOnlyList<VirtualFile> files, MountSteps steps, ProgramRunner run) => [new BrokenRoad(null, ErrorKind.HostLacks)];
     }
 
     [Fact]
@@ -300,7 +300,7 @@ public sealed class ImageMountTests
     }
 
     /// <summary>Leads nowhere, or to the first device only, which is another road's.</summary>
-    private sealed class BrokenRoad(IDeviceRoad? inner) : IDeviceRoad
+    private sealed class BrokenRoad(IDeviceRoad? inner, ErrorKind kind = ErrorKind.Io) : IDeviceRoad
     {
         private int _devices;
 
@@ -315,7 +315,7 @@ public sealed class ImageMountTests
         public Task<string> DeviceAsync(FileSystemTarget target, bool isReadOnly, CancellationToken cancellationToken) =>
             inner is not null && _devices++ == 0 ? inner.DeviceAsync(target, isReadOnly, cancellationToken) : throw Blocked();
 
-        private static DiskException Blocked() => new(ErrorKind.HostLacks, "it is blocked.");
+        private DiskException Blocked() => new(kind, "it is blocked.");
     }
 
     private sealed class FailingFlush(BlockDevice inner) : FilterDevice(inner)

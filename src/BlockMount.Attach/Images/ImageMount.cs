@@ -97,7 +97,7 @@ public sealed class ImageMount : IAsyncDisposable
     public async ValueTask DisposeAsync() => await UnmountAsync();
 
     internal static IReadOnlyList<IDeviceRoad> AllRoads(ImageMountRequest request, IReadOnlyList<VirtualFile> files, MountSteps steps, ProgramRunner run) =>
-        [new LoopRoad(request, files, steps, run)];
+        request.Nbd is { } nbd ? [new NbdRoad(request, nbd, steps), new LoopRoad(request, files, steps, run)] : [new LoopRoad(request, files, steps, run)];
 
     private async Task MountAsync(bool isRoot, CancellationToken cancellationToken)
     {
@@ -131,6 +131,7 @@ public sealed class ImageMount : IAsyncDisposable
             throw new DiskException(ErrorKind.HostLacks, $"{directory}: the disk cannot come there by {_request.Via}; this host or this mount has no such road.") { Path = directory };
         }
 
+        // That this host has no such thing is no news as long as there is another road.
         foreach (var road in roads)
         {
             var heard = notes.Count;
@@ -152,7 +153,11 @@ public sealed class ImageMount : IAsyncDisposable
                 // Nothing that was mounted has taken a write, so it can go and another road be tried.
                 await GoBackAsync();
                 notes.RemoveRange(heard, notes.Count - heard);
-                notes.Add($"{road.Name} was not used: {end.Error.Message}");
+                if (end.Error.Kind != ErrorKind.HostLacks || road == roads[^1])
+                {
+                    notes.Add($"{road.Name} was not used: {end.Error.Message}");
+                }
+
                 continue;
             }
             catch (RoadEndsException end)

@@ -1,4 +1,5 @@
 using BlockMount.Attach.Fuse;
+using BlockMount.Attach.Kernel;
 using BlockMount.Attach.Loop;
 using BlockMount.Attach.Roads;
 using BlockMount.Core.Devices;
@@ -65,6 +66,9 @@ public sealed record ImageMountRequest
 
     /// <summary>How the disk is to come to <c>mount</c>; one that is named is used, or the mount fails.</summary>
     public MountRoad Via { get; init; }
+
+    /// <summary>How a disk is attached to the kernel's nbd driver, all but its partitions; null: not at all. What serves it must outlive the mount.</summary>
+    public Func<BlockDevice, NbdAttachRequest>? Nbd { get; init; }
 
     /// <summary>Mount options of the user's own, as <see cref="OwnOptions.Parse"/> gives them.</summary>
     public IReadOnlyList<string> Options { get; init; } = [];

@@ -24,6 +24,9 @@ public readonly record struct NbdNode(int Index)
     /// <summary>What it shows, as whoever attached it said; empty when they did not.</summary>
     public string Backend => Read("backend");
 
+    /// <summary>Number of the thread that attached it, which may have ended; empty when nothing is attached.</summary>
+    public string Attacher => Read("pid");
+
     /// <summary>Bytes.</summary>
     public long Size => long.TryParse(Read("size"), NumberStyles.None, CultureInfo.InvariantCulture, out var units) ? units * Unit : 0;
 

@@ -15,6 +15,7 @@ internal sealed class StepLeftovers(AbandonedJournal journal, ProgramRunner run)
         { Kind: MountStepKind.FileSystem } when IsMounted(step) => [Item("mount", step.Path, cancellation => UnmountAsync(step, cancellation))],
         { Kind: MountStepKind.Files } when IsDead(step) => [Item("mount", step.Path, cancellation => UnmountFilesAsync(step, cancellation))],
         { Kind: MountStepKind.Loop } => LoopsOver(step.Path).Select(l => Item("loop device", l.Device, cancellation => DetachAsync(l, cancellation))),
+        { Kind: MountStepKind.Nbd } when NbdMark.Find(step.Device, step.Path) is { } node => [Item("nbd device", node.Path, cancellation => DisconnectAsync(step, cancellation))],
         { Kind: MountStepKind.Folder } when IsThere(step.Path) => [Item("folder", step.Path, _ => DeleteAsync(step.Path))],
         _ => [],
     };
@@ -25,8 +26,12 @@ internal sealed class StepLeftovers(AbandonedJournal journal, ProgramRunner run)
     private bool IsMounted(MountStep step) =>
         step.Device is { } device && MountTable.At(step.Path) is { } mount && string.Equals(mount.Source, device, StringComparison.Ordinal) && IsOurs(device);
 
-    private bool IsOurs(string device) => journal.Steps.Any(
-        s => s.Kind == MountStepKind.Loop && LoopsOver(s.Path).Any(l => string.Equals(l.Device, device, StringComparison.Ordinal)));
+    private bool IsOurs(string device) => journal.Steps.Any(s => s.Kind switch
+    {
+        MountStepKind.Loop => LoopsOver(s.Path).Any(l => string.Equals(l.Device, device, StringComparison.Ordinal)),
+        MountStepKind.Nbd => NbdMark.Find(s.Device, s.Path) is { } node && (device == node.Path || device.StartsWith(node.Path + 'p', StringComparison.Ordinal)),
+        _ => false,
+    });
 
     private static bool IsDead(MountStep step) =>
         MountTable.At(step.Path) is { Type: MountPoint.OwnType } mount && (step.Device is null || string.Equals(mount.Device, step.Device, StringComparison.Ordinal))
@@ -65,6 +70,15 @@ internal sealed class StepLeftovers(AbandonedJournal journal, ProgramRunner run)
             }
 
             await Task.Delay(TimeSpan.FromMilliseconds(100), cancellationToken);
+        }
+    }
+
+    private static async Task DisconnectAsync(MountStep step, CancellationToken cancellationToken)
+    {
+        if (NbdMark.Find(step.Device, step.Path) is { } node)
+        {
+            // Nobody answers it any more: what is not written cannot be.
+            await node.DetachAsync(step.Path, force: true, cancellationToken);
         }
     }
 

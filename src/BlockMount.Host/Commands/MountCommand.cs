@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Diagnostics;
 using System.Text.Json;
 using BlockMount.Attach.Images;
 using BlockMount.Attach.Leftovers;
@@ -11,6 +12,7 @@ using BlockMount.Host.Cli;
 using BlockMount.Host.Hosting;
 using BlockMount.Host.Images;
 using BlockMount.Platform.Hosts;
+using BlockMount.Platform.Kernel;
 
 namespace BlockMount.Host.Commands;
 
@@ -56,7 +58,14 @@ internal static class MountCommand
             var inBackground = result.GetValue(child);
             if (!inBackground && !result.GetValue(foreground))
             {
-                return await BackgroundLauncher.StartAsync(cancellation);
+                var start = OwnProgram.StartInfo(Environment.GetCommandLineArgs().Skip(1).Append(BackgroundLauncher.ChildOption));
+                return await BackgroundLauncher.StartAsync(start, static s => ReclaimSafety.Inherited(() => Process.Start(s)), cancellation);
+            }
+
+            if (!inBackground && !ReclaimSafety.IsOn)
+            {
+                var again = OwnProgram.StartInfo(Environment.GetCommandLineArgs().Skip(1));
+                ReclaimSafety.Become(again.FileName, [.. again.ArgumentList]);
             }
 
             var request = options.Read(result);
@@ -96,6 +105,7 @@ internal static class MountCommand
         await using var meter = new MeterDevice(new PeriodicFlushDevice(opened.Device, ServeDefaults.FlushInterval));
         var contents = await DiskContents.ReadAsync(meter, new PartitionReadOptions { AllowTruncated = allowTruncated }, cancellation);
         var run = RunDirectory.Ensure();
+        await using var kernel = new KernelExport(opened);
         var journal = MountFolders.JournalOf(Environment.ProcessId, run);
         foreach (var cleared in await AbandonedMounts.ClearWayAsync(directory, journal, RunDirectory.Existing(), cancellation))
         {
@@ -118,11 +128,17 @@ internal static class MountCommand
                 IsReadOnly = meter.IsReadOnly,
                 Choice = choices.Choice,
                 Via = choices.Road,
+                Nbd = kernel.Attach,
                 Options = choices.Options,
                 Owner = MountOwner.OfCaller(Environment.GetEnvironmentVariable),
                 Info = JsonSerializer.SerializeToUtf8Bytes(info, JsonModels.Default.InfoDocument),
             },
             cancellation);
+        if (mount.Via == MountRoad.Nbd && !meter.IsReadOnly && ReclaimSafety.Pin() is { } refusal)
+        {
+            await Console.Error.WriteLineAsync($"blockmount: warning: {refusal}");
+        }
+
         await using var control = new ControlSocket(run, new HostControl(Status, mount.UnmountAsync));
         Report(mount, directory, opened, json);
         if (inBackground)

@@ -191,7 +191,8 @@ internal sealed class AttachHost : IAsyncDisposable
         }
     }
 
-    private static string BackendOf(OpenedImage opened)
+    /// <summary>What the kernel is told that a device shows.</summary>
+    internal static string BackendOf(OpenedImage opened)
     {
         var mode = opened.Overlay is not null ? "overlay" : opened.Device.IsReadOnly ? "ro" : "rw";
         var window = opened.Device.Length == opened.Chain.Length ? string.Empty : $"#{opened.Device.Length}";

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net.Sockets;
+using BlockMount.Attach.Kernel;
 using BlockMount.Attach.Leftovers;
 using BlockMount.Platform.Hosts;
 
@@ -10,6 +11,7 @@ internal static class HostLeftovers
 {
     private const string PidSuffix = ".pid";
     private const string SocketSuffix = ".sock";
+    private const string BackendPrefix = "blockmount:";
 
     /// <summary>Everything that is found, in the order in which it can be taken away. Changes nothing.</summary>
     public static async Task<IReadOnlyList<Leftover>> FindAsync(CancellationToken cancellationToken)
@@ -33,7 +35,30 @@ internal static class HostLeftovers
             found.AddRange(Directory.GetFiles(directory, "*" + PidSuffix).Where(IsOfDead).Select(static f => File("pid file", f, System.IO.File.Delete)));
         }
 
+        found.AddRange(await NbdDevicesAsync(found, cancellationToken));
         return found;
+    }
+
+    /// <summary>
+    /// Devices that say they show something of this program, and of which no living host knows. One that waits for another host to go on with it is none of them.
+    /// </summary>
+    private static async Task<List<Leftover>> NbdDevicesAsync(List<Leftover> known, CancellationToken cancellationToken)
+    {
+        var suspects = NbdNode.Attached().Where(n => n.Backend.StartsWith(BackendPrefix, StringComparison.Ordinal) && known.TrueForAll(k => k.What != n.Path))
+            .Where(static n => !IsRunning(n.Attacher)).ToList();
+        if (suspects.Count == 0)
+        {
+            return [];
+        }
+
+        var living = (await RunningHosts.ListAsync(cancellationToken)).SelectMany(static h => h.Devices).ToList();
+        var attached = AttachRecord.ReadAll().Where(static r => r.Record.IsServed || r.Record.CanRecover).Select(static r => r.Record.FindNode()).ToList();
+        return suspects.Where(n => !attached.Contains(n) && !living.Exists(d => d == n.Path || d.StartsWith(n.Path + 'p', StringComparison.Ordinal)))
+            .Select(static n => (Node: n, n.Backend))
+            .Select(static n => new Leftover("nbd device", n.Node.Path, n.Backend[(n.Backend.IndexOf(':', BackendPrefix.Length) + 1)..], "")
+            {
+                Remove = cancellation => n.Node.DetachAsync(n.Backend, force: true, cancellation),
+            }).ToList();
     }
 
     /// <summary>For a line of text.</summary>

@@ -2,8 +2,9 @@
 #
 #   check NAME COMMAND [ARG]…   runs COMMAND, a function too, in a shell of its own that ends at its first failure, and prints "NAME: ok", or
 #                               "NAME: FAILED (status)" and what it printed, indented. The script goes on either way. What takes longer than
-#                               a minute and a half is killed.
+#                               $check_seconds is killed.
 checks_output=$(mktemp)
+check_seconds=90
 
 check() {
     local name=$1 status=0 job watch
@@ -14,7 +15,7 @@ check() {
     (set +m -eo pipefail; "$@") > "$checks_output" 2>&1 < /dev/null &
     job=$!
     set +m
-    (sleep 90; echo 'it takes too long' >> "$checks_output"; kill -9 -- -$job) > /dev/null 2>&1 &
+    (sleep $check_seconds; echo 'it takes too long' >> "$checks_output"; kill -9 -- -$job) > /dev/null 2>&1 &
     watch=$!
     wait $job 2> /dev/null || status=$?
     kill $watch 2> /dev/null

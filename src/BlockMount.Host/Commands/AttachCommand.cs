@@ -27,7 +27,7 @@ internal static class AttachCommand
         var connections = new Option<int?>("--connections") { Description = $"Connections between the kernel and this program, 1 to {MostConnections}; default one for each processor, at most 4", HelpName = "N" };
         var blockSize = new Option<long?>("--block-size") { Description = "Bytes of a logical sector: 512, 1024, 2048 or 4096; default that of the disk", HelpName = "BYTES", CustomParser = ImageOptions.SizeOption("--block-size", "").CustomParser };
         var timeout = new Option<int>("--timeout") { Description = "Seconds after which the kernel sends a request again that has no answer, as after a change of hosts; default 30", HelpName = "SECONDS", DefaultValueFactory = static _ => 30 };
-        var reconnect = new Option<int>("--reconnect-time") { Description = "Seconds that the device waits for another host when this one is killed, before it fails requests; 0 does not wait. Default 60", HelpName = "SECONDS", DefaultValueFactory = static _ => 60 };
+        var reconnect = new Option<int>("--reconnect-time") { Description = "Seconds that the device waits for another host when this one is killed, before it fails requests, default 60; 0: as short as it may be (10), and no other host goes on", HelpName = "SECONDS", DefaultValueFactory = static _ => 60 };
         var discard = new Option<string?>("--discard") { Description = "What trims do: unmap gives space back (default for files), ignore refuses them (default for block devices)", HelpName = "ignore|unmap" };
         discard.AcceptOnlyFromAmong("ignore", "unmap");
         var recover = new Option<bool>("--recover") { Description = "Take over devices whose host was killed, and those of running hosts (to go on with a new version of this program)" };

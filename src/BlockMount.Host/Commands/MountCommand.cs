@@ -102,7 +102,7 @@ internal static class MountCommand
     private static async Task RunAsync(
         OpenedImage opened, string directory, Choices choices, bool allowTruncated, bool inBackground, bool json, CancellationToken cancellation)
     {
-        await using var meter = new MeterDevice(new PeriodicFlushDevice(opened.Device, ServeDefaults.FlushInterval));
+        await using var meter = new MeterDevice(new PeriodicFlushDevice(new OrderedWritesDevice(opened.Device), ServeDefaults.FlushInterval));
         var contents = await DiskContents.ReadAsync(meter, new PartitionReadOptions { AllowTruncated = allowTruncated }, cancellation);
         var run = RunDirectory.Ensure();
         await using var kernel = new KernelExport(opened);

@@ -249,7 +249,7 @@ internal sealed class AttachHost : IAsyncDisposable
             Backend = _record.Backend,
             Connections = _record.Connections,
             Timeout = _request.Timeout,
-            ReconnectTime = _record.CanRecover ? _request.ReconnectTime : TimeSpan.Zero,
+            ReconnectTime = _record.CanRecover && _request.ReconnectTime > ServeDefaults.LeastReconnectTime ? _request.ReconnectTime : ServeDefaults.LeastReconnectTime,
             Serve = socket => _server.Serve(socket, Export),
             Partitions = contents?.Table.Partitions.Where(static p => !p.IsContainer).Select(static p => new NodePartition(p.Number, p.Start, p.Length)).ToList(),
         };

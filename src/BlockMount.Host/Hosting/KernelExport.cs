@@ -32,6 +32,7 @@ internal sealed class KernelExport(OpenedImage opened) : IAsyncDisposable
             Flags = export.TransmissionFlags(NbdReplyStyle.Simple, multiConnection: connections > 1),
             Backend = AttachHost.BackendOf(opened),
             Connections = connections,
+            ReconnectTime = ServeDefaults.LeastReconnectTime,
             Serve = socket => server.Serve(socket, export),
         };
     }

@@ -1,11 +1,54 @@
-# For scripts that run in the guest and mount images; sourced behind checks.sh. BLOCKMOUNT is the program.
+# For scripts that run in the guest and mount images; sourced behind checks.sh. BLOCKMOUNT is the program, which takes seconds to start there.
 m=/tmp/m
 mkdir -p $m
 cd /tmp || exit
 modprobe -a nbd loop ntfs3
 
 # say ARG…: runs the program; what it prints is in /tmp/said as well.
-say() { "$BLOCKMOUNT" "$@" > /tmp/said 2>&1 || { local status=$?; cat /tmp/said; return $status; }; cat /tmp/said; }
+say() {
+    local status=0
+    "$BLOCKMOUNT" "$@" > /tmp/said 2>&1 || status=$?
+    cat /tmp/said
+    return $status
+}
+
+# made SIZE FILE COMMAND…: a file of that size with a file system that COMMAND FILE makes.
+made() {
+    local file=$2
+    truncate -s "$1" "$file"
+    shift 2
+    "$@" "$file" > /dev/null 2>&1
+}
+
+# disk_of DISK FILE…: a disk with a GPT whose partitions hold what these files do, 1 MiB apart.
+disk_of() {
+    local disk=$1 start=1 file size table=$'label: gpt\n'
+    shift
+    for file in "$@"; do
+        size=$(( ($(stat -c %s "$file") + 1048575) / 1048576 ))
+        table+="start=${start}MiB, size=${size}MiB"$'\n'
+        dd if="$file" of="$disk" bs=1M seek=$start conv=sparse,notrunc status=none
+        start=$((start + size))
+    done
+    truncate -s $((start + 1))M "$disk"
+    sfdisk --quiet "$disk" <<< "$table"
+}
+
+# part FOLDER TYPE ACCESS: the kernel has such a file system there, and it can be used so.
+part() {
+    local folder=$m/$1 options
+    [ "$(findmnt -no FSTYPE "$folder")" = "$2" ]
+    options=$(findmnt -no OPTIONS "$folder")
+    echo "$options"
+    [[ $options == "$3",*nosuid* ]]
+    if [ "$3" = rw ]; then
+        echo "written to $2" > "$folder/note"
+        sync -f "$folder/note"
+    else
+        grep -rq "written to $2\|inside" "$folder" --include note --include file
+        ! touch "$folder/other"
+    fi
+}
 
 # gone: nothing of this program is mounted, attached or recorded any more.
 gone() {
@@ -17,36 +60,15 @@ gone() {
     [ -z "$(ls -A /run/blockmount)" ]
 }
 
-# host_pid: process of the only host.
-host_pid() { "$BLOCKMOUNT" list --json | sed -n 's/.*"pid": \([0-9]*\).*/\1/p' | head -1; }
-
-# tried VIA TYPE ACCESS IMAGE [OPTION]…: mounts, looks whether the kernel says the same, uses it, unmounts, and looks whether all is gone.
-tried() {
-    local via=$1 type=$2 access=$3 image=$4 source
-    shift 4
-    local before
-    before=$(sha256sum < "$image")
-    say mount --via "$via" "$@" "$image" $m
-    grep -q "(by $via)" /tmp/said
-    [ "$(findmnt -no FSTYPE $m)" = "$type" ]
-    findmnt -no OPTIONS $m
-    findmnt -no OPTIONS $m | grep -q "^$access,"
-    findmnt -no OPTIONS $m | grep -q nosuid
-    source=$(findmnt -no SOURCE $m)
-    case $via in
-        nbd) [[ $source == /dev/nbd* ]]; grep -q "blockmount:.*$image" /sys/block/nbd0/backend ;;
-        loop) grep -q '/run/blockmount/[0-9]*.files/' "/sys/block/${source#/dev/}/loop/backing_file" ;;
-    esac
-    if [ "$access" = rw ]; then
-        echo written > $m/note
-        sync -f $m/note
-    else
-        ! touch $m/note 2> /dev/null
-    fi
+unmounted() {
     say unmount $m
     gone
-    case "$access $*" in
-        ro*|*--overlay*) [ "$before" = "$(sha256sum < "$image")" ] ;;
-        *) [ "$before" != "$(sha256sum < "$image")" ] ;;
-    esac
+}
+
+# mounted VIA ARG…: by that road.
+mounted() {
+    local via=$1
+    shift
+    say mount --via "$via" "$@" $m
+    grep -q "(by $via)" /tmp/said
 }

@@ -6,59 +6,48 @@ namespace BlockMount.Host.Tests.Mounts;
 public sealed class GuestFileSystemTests
 {
     [Fact]
-    public async Task Each_file_system_is_mounted_read_only_and_for_writing_with_options_that_its_driver_takes()
+    public async Task Each_file_system_is_mounted_for_writing_and_read_only_with_options_that_its_driver_takes()
     {
         RequireTools();
         var report = await RunAsync(
             """
-            make() { truncate -s "$1" $2.img; shift 2; "$@" > /dev/null 2>&1; }
-            make 16M ext4 mkfs.ext4 -q ext4.img
-            make 16M ext2 mkfs.ext2 -q ext2.img
-            make 300M xfs mkfs.xfs -q xfs.img
-            make 16M vfat mkfs.vfat vfat.img
-            make 16M exfat mkfs.exfat exfat.img
-            make 16M ntfs mkfs.ntfs -FqQ ntfs.img
-            make 128M btrfs mkfs.btrfs -q btrfs.img
-            make 64M f2fs mkfs.f2fs -q f2fs.img
-            make 16M udf mkudffs udf.img
+            made 16M 1 mkfs.ext4 -q
+            made 16M 2 mkfs.ext2 -q
+            made 300M 3 mkfs.xfs -q
+            made 16M 4 mkfs.vfat
+            made 16M 5 mkfs.exfat
+            made 16M 6 mkfs.ntfs -FqQ
+            made 128M 7 mkfs.btrfs -q
+            made 64M 8 mkfs.f2fs -q
+            made 16M 9 mkudffs
             mkdir content; echo inside > content/file
-            mksquashfs content squashfs.img -quiet -no-progress > /dev/null
-            genisoimage -quiet -J -R -o iso9660.img content 2> /dev/null
+            mksquashfs content 10 -quiet -no-progress > /dev/null
+            genisoimage -quiet -J -R -o 11 content 2> /dev/null
+            types=(ext4 ext2 xfs vfat exfat ntfs3 btrfs f2fs udf squashfs iso9660)
+            disk_of disk.img {1..11}
 
-            check 'ext4 for writing' tried loop ext4 rw ext4.img
-            check 'ext4 read-only' tried nbd ext4 ro ext4.img --read-only
-            check 'ext2 for writing' tried nbd ext2 rw ext2.img
-            check 'xfs for writing' tried nbd xfs rw xfs.img
-            check 'xfs read-only' tried loop xfs ro xfs.img --read-only
-            check 'vfat for writing' tried loop vfat rw vfat.img
-            check 'exfat for writing' tried nbd exfat rw exfat.img
-            check 'exfat read-only' tried loop exfat ro exfat.img --read-only
-            check 'ntfs3 for writing' tried nbd ntfs3 rw ntfs.img
-            check 'ntfs3 read-only' tried loop ntfs3 ro ntfs.img --read-only
-            check 'btrfs for writing' tried loop btrfs rw btrfs.img
-            check 'btrfs read-only' tried nbd btrfs ro btrfs.img --read-only
-            check 'f2fs for writing' tried nbd f2fs rw f2fs.img
-            check 'f2fs read-only' tried loop f2fs ro f2fs.img --read-only
-            check 'udf for writing' tried nbd udf rw udf.img
-            check 'squashfs takes no writes' tried loop squashfs ro squashfs.img
-            check 'iso9660 takes no writes' tried nbd iso9660 ro iso9660.img
-
-            owned() {
-                SUDO_UID=1234 SUDO_GID=55 say mount --options umask=027,noatime vfat.img $m
-                [ "$(stat -c '%u %g %a' $m)" = '1234 55 750' ]
-                findmnt -no OPTIONS $m | grep -q noatime
-                say unmount $m
-                gone
-            }
-            check 'who called sudo owns what FAT holds' owned
-            refused() { ! say mount --options "$1" vfat.img $m; grep -q "$2" /tmp/said; gone; }
-            check 'an unsafe option' refused suid 'not trusted'
-            check 'an unknown option' refused nobh 'not known for vfat'
+            export SUDO_UID=1234 SUDO_GID=55
+            check 'mounted by nbd' mounted nbd disk.img
+            check 'what takes no writes is said' grep -q 'The squashfs file system of partition 10 takes no writes' /tmp/said
+            for i in {1..9}; do check "${types[i - 1]} for writing" part p$i ${types[i - 1]} rw; done
+            owned() { for i in 4 5 6; do [ "$(stat -c '%u %g' $m/p$i/note)" = '1234 55' ]; done; }
+            check 'who called sudo owns what keeps no owners' owned
+            check 'the kernel knows the image' grep -qx "blockmount:rw:/tmp/disk.img" /sys/block/nbd0/backend
+            check 'unmounted by nbd' unmounted
+            sha256sum disk.img > sum
+            check 'mounted by loop' mounted loop disk.img --read-only
+            for i in {1..11}; do check "${types[i - 1]} read-only" part p$i ${types[i - 1]} ro; done
+            check 'the kernel knows the file' grep -q '^/run/blockmount/[0-9]*.files/p1.raw' "/sys/block/$(basename "$(findmnt -no SOURCE $m/p1)")/loop/backing_file"
+            check 'unmounted by loop' unmounted
+            check 'nothing was written' sha256sum --quiet -c sum
+            refused() { ! say mount --partition 4 --options $1 disk.img $m; grep -q "$2" /tmp/said; gone; }
+            check 'an unsafe option is refused' refused noatime,suid 'not trusted'
             """);
-        report.AssertAllOk(
-            "ext4 for writing", "ext4 read-only", "ext2 for writing", "xfs for writing", "xfs read-only", "vfat for writing", "exfat for writing", "exfat read-only",
-            "ntfs3 for writing", "ntfs3 read-only", "btrfs for writing", "btrfs read-only", "f2fs for writing", "f2fs read-only", "udf for writing",
-            "squashfs takes no writes", "iso9660 takes no writes", "who called sudo owns what FAT holds", "an unsafe option", "an unknown option");
+        string[] writable = ["ext4", "ext2", "xfs", "vfat", "exfat", "ntfs3", "btrfs", "f2fs", "udf"];
+        report.AssertAllOk([
+            "mounted by nbd", "what takes no writes is said", .. writable.Select(t => $"{t} for writing"), "who called sudo owns what keeps no owners", "the kernel knows the image", "unmounted by nbd",
+            "mounted by loop", .. writable.Select(t => $"{t} read-only"), "squashfs read-only", "iso9660 read-only", "the kernel knows the file", "unmounted by loop", "nothing was written",
+            "an unsafe option is refused"]);
     }
 
     [Fact]
@@ -69,43 +58,48 @@ public sealed class GuestFileSystemTests
             """
             # A copy of a mounted file system is what a power cut leaves.
             dirty() {
-                local type=$1 size=$2
-                shift 2
-                truncate -s $size live.img; "$@" live.img > /dev/null 2>&1
-                mkdir -p live; mount -t $type -o loop live.img live
-                echo old > live/old; sync; sleep 1
-                echo new > live/new; sync live/new
-                cp --sparse=always live.img $type.img
-                umount live; rm live.img
+                local file=$1 type=$2 size=$3
+                shift 3
+                made $size live "$@"
+                mkdir -p on; mount -t $type -o loop live on
+                echo "written to $type" > on/note; sync; sleep 1
+                echo new > on/new; sync on/new
+                cp --sparse=always live $file
+                umount on; rm live
             }
-            dirty ext4 16M mkfs.ext4 -q
-            dirty xfs 300M mkfs.xfs -q
-            dirty ntfs3 16M mkfs.ntfs -FqQ
-            refused_by_mount() { ! mount -t $1 -o loop,ro${2-} $1.img $m; }
-            check 'plain mount wants to write to ext4' eval 'l=$(losetup -rf --show ext4.img); ! mount -t ext4 -o ro $l $m; losetup -d $l'
-            check 'plain mount wants to write to xfs' eval 'l=$(losetup -rf --show xfs.img); ! mount -t xfs -o ro,nouuid $l $m; losetup -d $l'
-
-            check 'ext4 by nbd' tried nbd ext4 ro ext4.img --read-only
-            check 'ext4 by loop' tried loop ext4 ro ext4.img --read-only
-            check 'xfs by nbd' tried nbd xfs ro xfs.img --read-only
-            check 'xfs by loop' tried loop xfs ro xfs.img --read-only
-            check 'ext4 in an overlay' tried nbd ext4 rw ext4.img --overlay temp
-            check 'xfs in an overlay' tried loop xfs rw xfs.img --overlay temp
-            replayed() {
-                say mount --overlay temp --via nbd $1.img $m
-                [ "$(cat $m/new)" = new ]
-                say unmount $m
-            }
-            check 'the journal of ext4 is replayed in the overlay' replayed ext4
-            check 'the journal of xfs is replayed in the overlay' replayed xfs
-            check 'ntfs read-only' tried loop ntfs3 ro ntfs3.img --read-only
-            ntfs() { ! say mount ntfs3.img $m; grep -q 'shut down that Windows' /tmp/said; gone; }
+            dirty 1 ext4 16M mkfs.ext4 -q
+            dirty 2 xfs 300M mkfs.xfs -q
+            dirty 3 ntfs3 16M mkfs.ntfs -FqQ
+            plain() { loop=$(losetup -rf --show $1); ! mount -t $2 -o $3 $loop $m; losetup -d $loop; }
+            check 'plain mount wants to write to ext4' plain 1 ext4 ro
+            check 'plain mount wants to write to xfs' plain 2 xfs ro,nouuid
+            check 'the volume of ntfs is marked' eval '! mount -t ntfs3 -o loop 3 $m'
+            disk_of disk.img 1 2 3
+            sha256sum disk.img > sum
+            for via in nbd loop; do
+                check "mounted by $via" mounted $via disk.img --read-only
+                check "ext4 by $via" part p1 ext4 ro
+                check "xfs by $via" part p2 xfs ro
+                check "ntfs by $via" part p3 ntfs3 ro
+                check "unmounted by $via" unmounted
+            done
+            disk_of pair.img 1 2
+            check 'mounted in an overlay' mounted nbd --overlay temp pair.img
+            check 'ext4 in an overlay' part p1 ext4 rw
+            check 'xfs in an overlay' part p2 xfs rw
+            replayed() { [ "$(cat $m/p1/new $m/p2/new | tr -d '\n')" = newnew ]; }
+            check 'the journals are replayed there' replayed
+            check 'the kernel knows of the overlay' grep -qx 'blockmount:overlay:/tmp/pair.img' /sys/block/nbd0/backend
+            check 'unmounted in an overlay' unmounted
+            check 'nothing was written' sha256sum --quiet -c sum
+            ntfs() { ! say mount --partition 3 disk.img $m; grep -q 'shut down that Windows' /tmp/said; gone; }
             check 'ntfs for writing tells what to do' ntfs
             """);
-        report.AssertAllOk(
-            "plain mount wants to write to ext4", "plain mount wants to write to xfs", "ext4 by nbd", "ext4 by loop", "xfs by nbd", "xfs by loop",
-            "ext4 in an overlay", "xfs in an overlay", "the journal of ext4 is replayed in the overlay", "the journal of xfs is replayed in the overlay",
-            "ntfs read-only", "ntfs for writing tells what to do");
+        report.AssertAllOk([
+            "plain mount wants to write to ext4", "plain mount wants to write to xfs", "the volume of ntfs is marked",
+            .. new[] { "nbd", "loop" }.SelectMany(via => new[] { "mounted by", "ext4 by", "xfs by", "ntfs by", "unmounted by" }.Select(what => $"{what} {via}")),
+            "mounted in an overlay", "ext4 in an overlay", "xfs in an overlay", "the journals are replayed there", "the kernel knows of the overlay", "unmounted in an overlay",
+            "nothing was written", "ntfs for writing tells what to do"]);
     }
 
     internal static Task<GuestReport> RunAsync(string script, params string[] options) => Guest.RunAsync(

@@ -50,11 +50,16 @@ internal sealed class NbdConnection : INegotiationHost
             Id, _peer, session.Export.Name, _since, loop.Requests, loop.Pending, input.BytesReceived, _writer.BytesSent)
         : null;
 
+    /// <summary>The export that the client has entered; null during the handshake.</summary>
+    public NbdExport? Export => _session?.Export;
+
     IReadOnlyList<NbdExport> INegotiationHost.Exports => _server.Exports;
+
+    NbdExport? INegotiationHost.Default => _server.Default;
 
     bool INegotiationHost.MultiConnection => _server.Options.MaxConnections > 1;
 
-    bool INegotiationHost.IsStopping => _stopping;
+    bool INegotiationHost.IsStopping => _stopping || !_server.TakesClients;
 
     NbdTlsMode INegotiationHost.Tls => Tls?.Mode ?? NbdTlsMode.Off;
 
@@ -114,9 +119,9 @@ internal sealed class NbdConnection : INegotiationHost
         _transport.Start();
         using var input = new ReceiveBuffer(_transport, _server.Pool);
         _input = input;
-        _session ??= Negotiate(input);
-        _server.HandshakeEnded(this);
-        if (_session is null)
+        var wasChosen = _session is null;
+        var agreed = _session ?? Negotiate(input);
+        if (agreed is not { } session || !_server.HandshakeEnded(this, session.Export, wasChosen, () => _session = session))
         {
             _transport.EndSending();
             return;
@@ -124,19 +129,21 @@ internal sealed class NbdConnection : INegotiationHost
 
         _transport.SetTimeLimits(receive: Milliseconds(_server.Options.ProgressTimeout), send: 0);
         using var waits = _transport.CanWaitInLoop ? _server.Options.IoLoop?.Invoke() : null;
-        var loop = new RequestLoop(_session, input, _writer, _server.Pool, _server.Options, _log, waits);
+        var loop = new RequestLoop(session, input, _writer, _server.Pool, _server.Options, _log, waits);
         if (waits is not null)
         {
             _transport.WaitIn(waits, loop.Woken);
         }
 
         _loop = loop;
+
+        // Looked at only now that whoever stops the connection finds the loop.
         if (_stopping)
         {
             loop.Stop();
         }
 
-        _log.LogInformation("Client {Peer}: connected to export {Export}.", _peer, _session.Export.Name);
+        _log.LogInformation("Client {Peer}: connected to export {Export}.", _peer, session.Export.Name);
         using (loop)
         {
             loop.Run();
@@ -144,7 +151,7 @@ internal sealed class NbdConnection : INegotiationHost
 
         _log.LogInformation(
             "Client {Peer}: left export {Export} after {Requests} requests{Reason}.",
-            _peer, _session.Export.Name, loop.Requests, loop.EndReason is { } reason ? $" ({reason})" : "");
+            _peer, session.Export.Name, loop.Requests, loop.EndReason is { } reason ? $" ({reason})" : "");
         DropUnread(input);
     }
 

@@ -9,6 +9,7 @@ namespace BlockMount.Nbd;
 public sealed class NbdExport
 {
     private readonly string _description = "";
+    private volatile bool _isWriteProtected;
 
     /// <param name="name">UTF-8 length 0 to 4096 bytes, without NUL; compared byte for byte.</param>
     /// <param name="device">Outlives every connection to the export.</param>
@@ -34,6 +35,19 @@ public sealed class NbdExport
             _description = value;
         }
     }
+
+    /// <summary>
+    /// Whether changes are refused with EPERM although the device would take them; clients that connect are told so. Requests that were taken before
+    /// may still be under way: it is for the owner of the device to refuse or await those.
+    /// </summary>
+    public bool IsWriteProtected
+    {
+        get => _isWriteProtected;
+        set => _isWriteProtected = value;
+    }
+
+    /// <summary>Whether changes are refused, by the device or before they reach it.</summary>
+    public bool IsReadOnly => _isWriteProtected || Device.IsReadOnly;
 
     /// <summary>Whether discards reach the device. When false, TRIM is neither advertised nor accepted.</summary>
     public bool Trim { get; init; }
@@ -67,9 +81,10 @@ public sealed class NbdExport
     public ushort TransmissionFlags(NbdReplyStyle style, NbdMetaContexts contexts = NbdMetaContexts.None, bool multiConnection = true)
     {
         var flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_CACHE;
-        flags |= Device.IsReadOnly ? NBD_FLAG_READ_ONLY : NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
+        var isReadOnly = IsReadOnly;
+        flags |= isReadOnly ? NBD_FLAG_READ_ONLY : NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
         flags |= Device.IsRotational ? NBD_FLAG_ROTATIONAL : 0;
-        flags |= Trim && !Device.IsReadOnly ? NBD_FLAG_SEND_TRIM : 0;
+        flags |= Trim && !isReadOnly ? NBD_FLAG_SEND_TRIM : 0;
         flags |= style != NbdReplyStyle.Simple ? NBD_FLAG_SEND_DF : 0;
         flags |= style == NbdReplyStyle.Extended && contexts != NbdMetaContexts.None ? NBD_FLAG_BLOCK_STATUS_PAYLOAD : 0;
         flags |= multiConnection ? NBD_FLAG_CAN_MULTI_CONN : 0;

@@ -21,20 +21,24 @@ public sealed class NbdServer : IAsyncDisposable
     private readonly Dictionary<long, NbdConnection> _connections = [];
     private readonly List<NbdConnection> _handshakes = [];
     private readonly UserDoor _door;
+    private readonly string _defaultName;
+    private volatile NbdExport[] _exports;
+    private volatile bool _takesClients = true;
     private int _admitted;
     private long _lastId;
     private bool _isStopping;
 
-    /// <param name="exports">At least one; the first is also the default, unless one has the empty name. Names differ.</param>
+    /// <param name="exports">At least one; the first is also the default, unless one has the empty name. Names differ. Others may come later.</param>
     /// <param name="options">Limits; null for the defaults.</param>
     /// <param name="log">What happens to clients; null for nowhere.</param>
     public NbdServer(IEnumerable<NbdExport> exports, NbdServerOptions? options = null, ILogger<NbdServer>? log = null)
     {
-        Exports = [.. exports];
+        _exports = [.. exports];
         Options = options ?? new NbdServerOptions();
         _log = log ?? NullLogger<NbdServer>.Instance;
         _door = new UserDoor(Options.AllowedUsers, _log);
         ArgumentOutOfRangeException.ThrowIfZero(Exports.Count, nameof(exports));
+        _defaultName = Exports[0].Name;
         ArgumentOutOfRangeException.ThrowIfLessThan(Options.MaxConnections, 1, nameof(options));
         ArgumentOutOfRangeException.ThrowIfLessThan(Options.MaxHandshakes, 1, nameof(options));
         ArgumentOutOfRangeException.ThrowIfLessThan(Options.MaxRequestsInFlight, 1, nameof(options));
@@ -44,9 +48,23 @@ public sealed class NbdServer : IAsyncDisposable
         }
     }
 
-    public IReadOnlyList<NbdExport> Exports { get; }
+    /// <summary>Those that clients can enter now, in the order they came.</summary>
+    public IReadOnlyList<NbdExport> Exports => _exports;
+
+    /// <summary>
+    /// What clients get who ask for no name. It keeps its name: when that export is removed there is none, until one of the same name comes, because a
+    /// client that comes back must not find another disk.
+    /// </summary>
+    public NbdExport? Default => Array.Find(_exports, e => string.Equals(e.Name, _defaultName, StringComparison.Ordinal));
 
     public NbdServerOptions Options { get; }
+
+    /// <summary>Whether clients may enter exports; those that have stay when this is turned off. Others are told that the server is shutting down.</summary>
+    public bool TakesClients
+    {
+        get => _takesClients;
+        set => _takesClients = value;
+    }
 
     /// <summary>The clients past the handshake, oldest first.</summary>
     public IReadOnlyList<NbdClientInfo> Clients
@@ -73,6 +91,59 @@ public sealed class NbdServer : IAsyncDisposable
     }
 
     internal PinnedBufferPool Pool { get; } = new();
+
+    /// <summary>Offers one more export.</summary>
+    /// <exception cref="ArgumentException">There is one of that name.</exception>
+    /// <exception cref="ObjectDisposedException">The server has stopped.</exception>
+    public void Add(NbdExport export)
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_isStopping, this);
+            if (_exports.Any(e => string.Equals(e.Name, export.Name, StringComparison.Ordinal)))
+            {
+                throw new ArgumentException($"There is an export '{export.Name}' already.", nameof(export));
+            }
+
+            _exports = [.. _exports, export];
+        }
+    }
+
+    /// <summary>
+    /// Offers an export no longer, lets what its clients have under way finish and be answered, refuses the rest with ESHUTDOWN, and closes their
+    /// connections. Other exports' clients notice nothing. Returns when nothing uses the export's device any more.
+    /// </summary>
+    /// <param name="export">One of <see cref="Exports"/>, or one that was given to <see cref="Serve(Socket, NbdExport)"/>.</param>
+    /// <param name="deadline">When cancelled, connections are closed without waiting for clients that do not read; the device is waited for all the same.</param>
+    public async Task RemoveAsync(NbdExport export, CancellationToken deadline = default)
+    {
+        NbdConnection[] connections;
+        lock (_lock)
+        {
+            _exports = [.. _exports.Where(e => !ReferenceEquals(e, export))];
+            connections = [.. _connections.Values.Where(c => ReferenceEquals(c.Export, export))];
+        }
+
+        foreach (var connection in connections)
+        {
+            connection.Stop();
+        }
+
+        var all = Task.WhenAll(connections.Select(c => c.Closed));
+        try
+        {
+            await all.WaitAsync(deadline);
+        }
+        catch (OperationCanceledException)
+        {
+            foreach (var connection in connections)
+            {
+                connection.Abort();
+            }
+
+            await all;
+        }
+    }
 
     /// <summary>Accepts clients from a listening socket until the server stops. The socket stays the caller's.</summary>
     public void Listen(Socket listener)
@@ -181,11 +252,23 @@ public sealed class NbdServer : IAsyncDisposable
         }
     }
 
-    internal void HandshakeEnded(NbdConnection connection)
+    /// <summary>Lets a client enter what it has agreed on; false when that has been removed meanwhile.</summary>
+    /// <param name="connection">The client's.</param>
+    /// <param name="export">What it is to enter.</param>
+    /// <param name="wasChosen">Whether the client chose it from <see cref="Exports"/>; otherwise it was given the export when it came.</param>
+    /// <param name="enter">Makes it one of the export's clients, before anybody can remove the export without it.</param>
+    internal bool HandshakeEnded(NbdConnection connection, NbdExport export, bool wasChosen, Action enter)
     {
         lock (_lock)
         {
             _handshakes.Remove(connection);
+            if (wasChosen && !_exports.Contains(export))
+            {
+                return false;
+            }
+
+            enter();
+            return true;
         }
     }
 

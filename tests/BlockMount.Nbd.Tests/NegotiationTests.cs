@@ -25,6 +25,8 @@ public sealed class NegotiationTests : INegotiationHost
 
     IReadOnlyList<NbdExport> INegotiationHost.Exports => _exports;
 
+    NbdExport? INegotiationHost.Default => _exports.FirstOrDefault();
+
     bool INegotiationHost.MultiConnection => true;
 
     bool INegotiationHost.IsStopping => IsStopping;

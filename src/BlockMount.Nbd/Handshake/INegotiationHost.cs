@@ -5,8 +5,11 @@ namespace BlockMount.Nbd.Handshake;
 /// <summary>What a negotiation asks of the server it belongs to.</summary>
 internal interface INegotiationHost
 {
-    /// <summary>In the order they are listed; the first one also answers to the empty name when no export is called that.</summary>
+    /// <summary>In the order they are listed.</summary>
     IReadOnlyList<NbdExport> Exports { get; }
+
+    /// <summary>The one that also answers to the empty name when no export is called that; null for none.</summary>
+    NbdExport? Default { get; }
 
     /// <summary>Whether clients may open more than one connection.</summary>
     bool MultiConnection { get; }

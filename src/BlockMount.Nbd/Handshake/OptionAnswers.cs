@@ -103,7 +103,7 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer, 
         }
     }
 
-    /// <summary>The export of exactly that name, or the first one for the empty name.</summary>
+    /// <summary>The export of exactly that name, or the default one for the empty name.</summary>
     public NbdExport? Find(string name)
     {
         foreach (var export in host.Exports)
@@ -114,7 +114,7 @@ internal sealed class OptionAnswers(INegotiationHost host, OptionWriter writer, 
             }
         }
 
-        return name.Length == 0 && host.Exports.Count > 0 ? host.Exports[0] : null;
+        return name.Length == 0 ? host.Default : null;
     }
 
     /// <summary>The transmission flags of an export for a client that would enter it now, by that name.</summary>

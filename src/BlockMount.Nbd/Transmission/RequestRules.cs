@@ -9,7 +9,7 @@ internal sealed class RequestRules
 {
     private readonly NbdExport _export;
     private readonly NbdReplyStyle _style;
-    private readonly bool _hasContexts, _isReadOnly;
+    private readonly bool _hasContexts;
     private readonly ushort _readFlags, _zeroFlags;
     private readonly ulong _size;
     private readonly ulong _alignmentMask;
@@ -19,7 +19,6 @@ internal sealed class RequestRules
         _export = session.Export;
         _style = session.Style;
         _hasContexts = session.Contexts != NbdMetaContexts.None;
-        _isReadOnly = _export.Device.IsReadOnly;
 
         // What a flag may be is decided by what the client was told, not by what the device could do.
         var told = _export.TransmissionFlags(session.Style, session.Contexts);
@@ -63,7 +62,7 @@ internal sealed class RequestRules
 
     private uint CheckWrite(in RequestHeader request, ushort allowedFlags, uint pastEnd, ulong longest, ref string reason)
     {
-        if (_isReadOnly)
+        if (_export.IsReadOnly)
         {
             return Refuse(NBD_EPERM, "The export is read-only.", ref reason);
         }
@@ -77,7 +76,7 @@ internal sealed class RequestRules
             ?? (request.Length > longest ? TooLong(request, NBD_EINVAL, ref reason) : CheckRange(request, pastEnd, ref reason));
     }
 
-    private uint CheckTrim(in RequestHeader request, ref string reason) => _export.Trim || _isReadOnly
+    private uint CheckTrim(in RequestHeader request, ref string reason) => _export.Trim || _export.IsReadOnly
         ? CheckWrite(request, 0, NBD_EINVAL, ulong.MaxValue, ref reason)
         : Refuse(NBD_EINVAL, "The export does not offer TRIM.", ref reason);
 

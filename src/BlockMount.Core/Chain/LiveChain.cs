@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using BlockMount.Core.Devices;
+using BlockMount.Core.Errors;
 using BlockMount.Core.Formats;
 
 namespace BlockMount.Core.Chain;
@@ -21,6 +22,7 @@ public sealed partial class LiveChain : BlockDevice
     private volatile DiskChain _chain;
     private volatile ChangeTracker? _tracker;
     private volatile bool _isReadOnly;
+    private volatile bool _isProtected;
 
     /// <param name="chain">Open; belongs to this from now on.</param>
     /// <param name="opener">Opens images again in another mode.</param>
@@ -41,9 +43,28 @@ public sealed partial class LiveChain : BlockDevice
     /// <remarks>Asked before a request waits for an exchange of images, in the middle of which the last of them may not be writable.</remarks>
     public override bool IsReadOnly => _isReadOnly;
 
+    /// <summary>Whether changes are refused for the time being: see <see cref="ProtectAsync"/>.</summary>
+    public bool IsProtected => _isProtected;
+
     public override int LogicalSectorSize => _chain.LogicalSectorSize;
 
     public override bool IsRotational => _chain.IsRotational;
+
+    /// <summary>
+    /// Refuses changes from now on. Those that are under way are waited for and made durable first, so that the disk stays as it is then, until
+    /// <see cref="Unprotect"/>. Images may be exchanged meanwhile.
+    /// </summary>
+    /// <param name="cancellationToken">Gives up; changes go on then.</param>
+    /// <exception cref="DiskException">What was written cannot be made durable; changes go on.</exception>
+    public async Task ProtectAsync(CancellationToken cancellationToken = default)
+    {
+        await using var closed = await CloseAllAsync(cancellationToken);
+        await _chain.FlushAsync(cancellationToken);
+        _isProtected = true;
+    }
+
+    /// <summary>Takes changes again.</summary>
+    public void Unprotect() => _isProtected = false;
 
     protected override ValueTask ReadCoreAsync(long offset, Memory<byte> buffer, CancellationToken cancellationToken)
     {
@@ -78,6 +99,7 @@ public sealed partial class LiveChain : BlockDevice
         var pass = await _gate.EnterAsync(offset, data.Length, cancellationToken);
         try
         {
+            RequireUnprotected("write");
             await _chain.WriteAsync(offset, data, WriteOptions.None, cancellationToken);
         }
         finally
@@ -92,6 +114,7 @@ public sealed partial class LiveChain : BlockDevice
         var pass = await _gate.EnterAsync(offset, length, cancellationToken);
         try
         {
+            RequireUnprotected("zeroing");
             await _chain.ZeroAsync(offset, length, keepAllocated ? WriteOptions.KeepAllocated : WriteOptions.None, cancellationToken);
         }
         finally
@@ -119,6 +142,7 @@ public sealed partial class LiveChain : BlockDevice
         var pass = await _gate.EnterAsync(offset, length, cancellationToken);
         try
         {
+            RequireUnprotected("trim");
             await _chain.TrimAsync(offset, length, WriteOptions.None, cancellationToken);
         }
         finally
@@ -184,6 +208,15 @@ public sealed partial class LiveChain : BlockDevice
         finally
         {
             _gate.Exit(pass);
+        }
+    }
+
+    /// <summary>Asked by a request that has been let in: whoever protects the disk waits for it.</summary>
+    private void RequireUnprotected(string operation)
+    {
+        if (_isProtected)
+        {
+            DiskErrors.Throw(DiskErrors.ReadOnly(Name, operation));
         }
     }
 

@@ -28,23 +28,35 @@ public sealed class ThriftyWritesDevice : FilterDevice
 {
     private const int ComparePiece = 1 << 18;
 
-    private readonly ImageLayer _leaf;
+    private readonly Func<ImageLayer> _leaf;
     private readonly ThriftyWrites _spared;
 
-    private ThriftyWritesDevice(DiskChain chain, ThriftyWrites spared)
-        : base(chain) => (_leaf, _spared) = (chain.Layers[^1], spared);
+    private ThriftyWritesDevice(BlockDevice disk, Func<ImageLayer> leaf, ThriftyWrites spared)
+        : base(disk) => (_leaf, _spared) = (leaf, spared);
 
     /// <summary>
     /// A device that spares such writes to the chain and owns it; the chain itself when nothing is to be spared, nothing can be written,
     /// or the leaf is fixed, so that all its space is there.
     /// </summary>
     public static BlockDevice Over(DiskChain chain, ThriftyWrites spared) =>
-        spared == ThriftyWrites.None || chain.IsReadOnly || chain.Layers[^1].KeepsAllocation ? chain : new ThriftyWritesDevice(chain, spared);
+        spared == ThriftyWrites.None || chain.IsReadOnly || chain.Layers[^1].KeepsAllocation ? chain : new ThriftyWritesDevice(chain, () => chain.Layers[^1], spared);
+
+    /// <summary>The same over a chain whose images are exchanged; each request is judged by the leaf of its moment.</summary>
+    public static BlockDevice Over(LiveChain chain, ThriftyWrites spared) =>
+        spared == ThriftyWrites.None || chain.IsReadOnly ? chain : new ThriftyWritesDevice(chain, () => chain.Layers[^1], spared);
 
     protected override async ValueTask WriteCoreAsync(long offset, ReadOnlyMemory<byte> data, CancellationToken cancellationToken)
     {
+        var leaf = _leaf();
+        if (leaf.KeepsAllocation)
+        {
+            // All its space is there; an image that is stacked on it need not be like that.
+            await Inner.WriteAsync(offset, data, WriteOptions.None, cancellationToken);
+            return;
+        }
+
         // Refused whole, as the chain itself would, whatever of it is going to be spared.
-        _leaf.RequireWritable(offset, data.Length, sparesZeros: false);
+        leaf.RequireWritable(offset, data.Length, sparesZeros: false);
 
         // What is to be stored, neighbours together, from here to the piece that is looked at.
         var from = 0;
@@ -66,7 +78,7 @@ public sealed class ThriftyWritesDevice : FilterDevice
 
         await StoreAsync(from, data.Length);
 
-        int UnitEnd(int at) => (int)Math.Min(data.Length, (offset + at) / _leaf.UnitSize * _leaf.UnitSize + _leaf.UnitSize - offset);
+        int UnitEnd(int at) => (int)Math.Min(data.Length, (offset + at) / leaf.UnitSize * leaf.UnitSize + leaf.UnitSize - offset);
 
         ValueTask StoreAsync(int start, int end) =>
             start == end ? ValueTask.CompletedTask : Inner.WriteAsync(offset + start, data[start..end], WriteOptions.None, cancellationToken);

@@ -3,6 +3,7 @@ using System.CommandLine.Invocation;
 using System.Runtime.InteropServices;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Commands;
+using BlockMount.Host.Hosting;
 
 // Ctrl+C and SIGTERM cancel the command's work, which then leaves images consistent and cleans up after itself.
 using var stopping = new CancellationTokenSource();
@@ -18,5 +19,8 @@ return command.Action is ParseErrorAction
 void Stop(PosixSignalContext context)
 {
     context.Cancel = true;
-    stopping.Cancel();
+    if (!Hangup.Handle(context.Signal))
+    {
+        stopping.Cancel();
+    }
 }

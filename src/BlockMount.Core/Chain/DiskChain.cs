@@ -44,6 +44,9 @@ public sealed partial class DiskChain : BlockDevice
     /// <summary>The images, base first.</summary>
     public IReadOnlyList<ImageLayer> Layers { get; }
 
+    /// <summary>Why changes are refused since a write of the image's own data or a flush failed (rule D3); null while all is well.</summary>
+    public Exception? Failure => _failure;
+
     public override int LogicalSectorSize { get; }
 
     public override bool IsRotational => Layers.Any(static l => l.IsRotational);

@@ -46,6 +46,9 @@ public sealed partial class LiveChain : BlockDevice
     /// <summary>Whether changes are refused for the time being: see <see cref="ProtectAsync"/>.</summary>
     public bool IsProtected => _isProtected;
 
+    /// <inheritdoc cref="DiskChain.Failure"/>
+    public Exception? Failure => _chain.Failure;
+
     public override int LogicalSectorSize => _chain.LogicalSectorSize;
 
     public override bool IsRotational => _chain.IsRotational;

@@ -168,9 +168,25 @@ internal sealed record FormatFacts(
 internal sealed record ConfigKeyFacts(string Name, string Kind, string Property, string Description);
 
 internal sealed record ExportFacts(
-    string Name, string Uri, string Image, string? Mode, string? Overlay, bool ReadOnly, long Capacity, long Reads, long BytesRead, long Writes, long BytesWritten, long Zeroes, long Trims, long Flushes);
+    string Name, string Uri, string Image, string? Mode, string? Overlay, bool ReadOnly, long Capacity, long Reads, long BytesRead, long Writes, long BytesWritten, long Zeroes, long Trims, long Flushes)
+{
+    /// <summary>The images of the chain, base first; of a host that can exchange them.</summary>
+    public IReadOnlyList<LayerFacts>? Images { get; init; }
 
-internal sealed record ClientFacts(string Export, string Peer, DateTimeOffset Since, long Requests);
+    /// <summary>Whether changes are refused for the time being.</summary>
+    public bool WriteProtected { get; init; }
+
+    /// <summary>Of an export that is served over NBD.</summary>
+    public TrafficFacts? Traffic { get; init; }
+}
+
+internal sealed record ClientFacts(string Export, string Peer, DateTimeOffset Since, long Requests)
+{
+    /// <summary>Unique within the host.</summary>
+    public long Id { get; init; }
+
+    public TrafficFacts? Traffic { get; init; }
+}
 
 internal sealed record HostStatus
 {
@@ -191,6 +207,9 @@ internal sealed record HostStatus
     public IReadOnlyList<string> Devices { get; init; } = [];
 
     public IReadOnlyList<string> Sockets { get; init; } = [];
+
+    /// <summary>Whether new clients are refused while the present ones finish.</summary>
+    public bool Draining { get; init; }
 }
 
 /// <summary>What <c>attach</c> made.</summary>
@@ -246,4 +265,25 @@ internal sealed record DoctorFact(string Name, bool Ok, string Detail, string Pu
 [JsonSerializable(typeof(IReadOnlyList<DoctorFact>))]
 [JsonSerializable(typeof(HostDisksDocument))]
 [JsonSerializable(typeof(RawCreateDocument))]
+[JsonSerializable(typeof(ErrorDocument))]
+[JsonSerializable(typeof(DoneDocument))]
+[JsonSerializable(typeof(SnapshotDocument))]
+[JsonSerializable(typeof(ReloadDocument))]
+[JsonSerializable(typeof(DrainDocument))]
+[JsonSerializable(typeof(HealthDocument))]
+[JsonSerializable(typeof(IReadOnlyList<ExportFacts>))]
 internal sealed partial class JsonModels : JsonSerializerContext;
+
+/// <summary>Documents of which each is one line, and the bodies of requests.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(ErrorDocument))]
+[JsonSerializable(typeof(ProgressDocument))]
+[JsonSerializable(typeof(MergeDocument))]
+[JsonSerializable(typeof(CompactDocument))]
+[JsonSerializable(typeof(ConfigExport))]
+[JsonSerializable(typeof(SnapshotRequest))]
+[JsonSerializable(typeof(MergeRequest))]
+[JsonSerializable(typeof(CompactRequest))]
+[JsonSerializable(typeof(SwitchRequest))]
+[JsonSerializable(typeof(DrainRequest))]
+internal sealed partial class JsonLines : JsonSerializerContext;

@@ -26,6 +26,16 @@ internal sealed record ServeConfig
 
     public bool? AllocationDepth { get; init; }
 
+    /// <summary>The name of a setting in which a later reading differs and that cannot change while clients are served; null for none.</summary>
+    public string? FixedSettingChangedIn(ServeConfig later) =>
+        Socket != later.Socket ? "socket"
+        : SocketMode != later.SocketMode ? "socket_mode"
+        : SocketOwner != later.SocketOwner ? "socket_owner"
+        : !(AllowUid ?? []).SequenceEqual(later.AllowUid ?? [], StringComparer.Ordinal) ? "allow_uid"
+        : Tcp != later.Tcp ? "tcp"
+        : MaxConnections != later.MaxConnections ? "max_connections"
+        : null;
+
     /// <summary>Reads and checks a file.</summary>
     /// <exception cref="DiskException">It is unreadable, too large, no JSON, or a value is not what it may be; the sentence names it.</exception>
     public static async Task<ServeConfig> ReadAsync(string path, CancellationToken cancellationToken)

@@ -1,7 +1,9 @@
 using System.CommandLine;
 using System.Text.Json;
 using BlockMount.Core.Chain;
+using BlockMount.Core.Errors;
 using BlockMount.Host.Cli;
+using BlockMount.Host.Hosting;
 using BlockMount.Host.Images;
 
 namespace BlockMount.Host.Commands;
@@ -12,6 +14,7 @@ internal static class CompactCommand
     public static Command Create(ImageOpener opener)
     {
         var image = CommonArguments.Image();
+        var live = CommonArguments.Live();
         var number = new Option<int?>("--image") { Description = "This image of the chain instead of the newest, numbered as info does (base = 0)", HelpName = "N" };
         var dryRun = new Option<bool>("--dry-run") { Description = "Only tell how much would be given back, and change nothing" };
         var json = CommonArguments.Json();
@@ -19,14 +22,20 @@ internal static class CompactCommand
         var command = new Command(
             "compact", "Make an image smaller: what is zero, or the same in its parent, leaves its file. The disk stays as it is, and images made from this one go on fitting.")
         {
-            image, number, dryRun, json, options.Format, options.Search, options.AllowPath, options.AllowDevices,
+            image, number, live, dryRun, json, options.Format, options.Search, options.AllowPath, options.AllowDevices,
         };
-        command.SetExamples("blockmount compact disk.vdi", "blockmount compact --image 0 Snapshots/leaf.vhd", "blockmount compact --dry-run disk.vmdk");
+        command.SetExamples("blockmount compact disk.vdi", "blockmount compact --image 0 Snapshots/leaf.vhd", "blockmount compact --dry-run disk.vmdk", "blockmount compact --live disk");
         command.SetWork(async (result, cancellation) =>
         {
             var isDryRun = result.GetValue(dryRun);
             var request = options.Read(result, readOnly: isDryRun);
-            await using var chain = await opener.OpenUpToAsync(result.GetRequiredValue(image), result.GetValue(number), request, cancellation);
+            var name = result.GetRequiredValue(image);
+            if (result.GetValue(live))
+            {
+                return await LiveAsync(name, result.GetValue(number), isDryRun, result.GetValue(json), cancellation);
+            }
+
+            await using var chain = await LiveHint.OpenAsync(name, () => opener.OpenUpToAsync(name, result.GetValue(number), request, cancellation), cancellation);
             var leaf = chain.Layers[^1];
             var before = leaf.Describe();
             var document = new CompactDocument(Path.GetFullPath(leaf.Path), before.Format, isDryRun, before.FileSize, null, null, null, null);
@@ -47,7 +56,24 @@ internal static class CompactCommand
         return command;
     }
 
-    private static void Report(bool json, CompactDocument document, long unitSize)
+    /// <summary>The host that serves the disk does it, so that nobody has to stop using it.</summary>
+    private static async Task<int> LiveAsync(string name, int? number, bool isDryRun, bool json, CancellationToken cancellation)
+    {
+        if (isDryRun)
+        {
+            throw new DiskException(ErrorKind.InvalidArgument, "--dry-run does not go with --live; look at the image while it is not served.");
+        }
+
+        var (host, export) = await ExportFinder.ExportAsync(name, cancellation);
+        var body = JsonSerializer.Serialize(new CompactRequest(number), JsonLines.Default.CompactRequest);
+        CompactDocument? document = null;
+        await ProgressBar.RunAsync("compact", export.Capacity, async progress => document = await RunningHosts.AskAsync(
+            host.Pid, client => client.WorkAsync(ControlClient.ExportRoute(export.Name, "compact"), body, JsonLines.Default.CompactDocument, progress, cancellation), cancellation));
+        Report(json, document!, unitSize: null);
+        return ExitCode.Done;
+    }
+
+    private static void Report(bool json, CompactDocument document, long? unitSize)
     {
         if (json)
         {
@@ -60,7 +86,7 @@ internal static class CompactCommand
         else
         {
             Console.WriteLine($"{document.Path}: {SizeText.Show(document.FileSizeBefore)} -> {SizeText.Show(document.FileSizeAfter!.Value)}");
-            Console.WriteLine($"  {document.UnitsReleased} blocks of {SizeText.Show(unitSize)} given back, {document.UnitsMoved} moved");
+            Console.WriteLine($"  {document.UnitsReleased} blocks{(unitSize is { } size ? $" of {SizeText.Show(size)}" : "")} given back, {document.UnitsMoved} moved");
         }
     }
 }

@@ -47,7 +47,7 @@ internal static class InfoCommand
 
     /// <summary>Facts of an open chain and of what lies on the part of it that was asked for.</summary>
     public static InfoDocument Describe(OpenedImage opened, DiskContents contents) =>
-        Describe(opened.Chain.Layers, null, opened.Device.Length, contents);
+        Describe(opened.Layers, null, opened.Device.Length, contents);
 
     private static async Task<InfoDocument> DescribeAsync(ChainInspection inspection, DiskChain chain, CancellationToken cancellationToken)
     {

@@ -30,7 +30,7 @@ internal static class ListCommand
             var hosts = await RunningHosts.ListAsync(cancellation);
             if (result.GetValue(name) is { } wanted)
             {
-                hosts = hosts.Where(h => Matches(h, wanted)).ToList();
+                hosts = hosts.Where(h => ExportFinder.Means(wanted, h)).ToList();
                 if (hosts.Count == 0)
                 {
                     throw new DiskException(ErrorKind.NotFound, $"No running host is called '{wanted}'; blockmount list shows them.");
@@ -42,15 +42,9 @@ internal static class ListCommand
         return command;
     }
 
-    private static bool Matches(HostStatus host, string wanted)
-    {
-        var path = Path.GetFullPath(wanted);
-        return host.Name == wanted || host.Mount == path || host.Pid.ToString(System.Globalization.CultureInfo.InvariantCulture) == wanted
-            || host.Exports.Any(e => e.Image == path || e.Name == wanted);
-    }
-
     private static string ModeOf(ExportFacts export) => export switch
     {
+        { WriteProtected: true } => "read-write, writes are refused for now",
         { Mode: "overlay", Overlay: ImageRequest.TemporaryOverlay } => "writes are thrown away at the end",
         { Mode: "overlay" } => $"writes go to {export.Overlay}",
         { Mode: { } mode } => mode,

@@ -3,6 +3,7 @@ using System.Text.Json;
 using BlockMount.Core.Chain;
 using BlockMount.Core.Errors;
 using BlockMount.Host.Cli;
+using BlockMount.Host.Hosting;
 using BlockMount.Host.Images;
 
 namespace BlockMount.Host.Commands;
@@ -13,6 +14,7 @@ internal static class MergeCommand
     public static Command Create(ImageOpener opener)
     {
         var leaf = CommonArguments.Image("LEAF");
+        var live = CommonArguments.Live();
         var from = new Option<int?>("--from") { Description = "Image that goes, with those between it and --to; numbered as in info, 0 is the base", HelpName = "N" };
         var to = new Option<int?>("--to") { Description = "Image that stays and takes their content", HelpName = "M" };
         var intoParent = new Option<bool>("--into-parent") { Description = "Merge LEAF into the image it was made from" };
@@ -21,15 +23,20 @@ internal static class MergeCommand
         var options = new ImageOptions();
         var command = new Command("merge", "Merge images of a chain into one of them. The disk that LEAF shows stays the same; images that are not needed any more are deleted.")
         {
-            leaf, from, to, intoParent, dryRun, json, options.Format, options.Search, options.AllowPath,
+            leaf, from, to, intoParent, live, dryRun, json, options.Format, options.Search, options.AllowPath,
         };
-        command.SetExamples("blockmount merge leaf.vdi --into-parent", "blockmount merge leaf.vdi --from 0 --to 2", "blockmount merge leaf.vdi --from 2 --to 1 --dry-run");
+        command.SetExamples("blockmount merge leaf.vdi --into-parent", "blockmount merge leaf.vdi --from 0 --to 2", "blockmount merge leaf.vdi --from 2 --to 1 --dry-run", "blockmount merge --live disk --into-parent");
         command.SetWork(async (result, cancellation) =>
         {
             var image = result.GetRequiredValue(leaf);
             var request = options.Read(result);
-            await using var chain = await opener.OpenLiveAsync(image, request, cancellation);
-            var (first, last) = Numbers(result.GetValue(from), result.GetValue(to), result.GetValue(intoParent), chain.Layers.Count);
+            if (result.GetValue(live))
+            {
+                return await LiveAsync(image, result.GetValue(from), result.GetValue(to), result.GetValue(intoParent), result.GetValue(dryRun), result.GetValue(json), cancellation);
+            }
+
+            await using var chain = await LiveHint.OpenAsync(image, () => opener.OpenLiveAsync(image, request, cancellation), cancellation);
+            var (first, last) = MergeNumbers.Of(result.GetValue(from), result.GetValue(to), result.GetValue(intoParent), chain.Layers.Count);
             await chain.CheckMergeAsync(first, last, cancellation);
             var paths = chain.Layers.Select(static l => Path.GetFullPath(l.Path)).ToArray();
             var goes = paths.Where((_, i) => i != last && i >= Math.Min(first, last) && i <= Math.Max(first, last)).ToArray();
@@ -49,6 +56,25 @@ internal static class MergeCommand
         return command;
     }
 
+    /// <summary>The host that serves the disk does it, so that nobody has to stop using it.</summary>
+    private static async Task<int> LiveAsync(string name, int? from, int? to, bool intoParent, bool dryRun, bool json, CancellationToken cancellation)
+    {
+        if (dryRun)
+        {
+            throw new DiskException(ErrorKind.InvalidArgument, "--dry-run does not go with --live; status shows the images of a disk in use.");
+        }
+
+        // Says what is missing or said twice, before a host is asked.
+        _ = MergeNumbers.Of(from, to, intoParent, count: 2);
+        var (host, export) = await ExportFinder.ExportAsync(name, cancellation);
+        var body = JsonSerializer.Serialize(new MergeRequest(from, to, intoParent), JsonLines.Default.MergeRequest);
+        MergeDocument? document = null;
+        await ProgressBar.RunAsync("merge", export.Capacity, async progress => document = await RunningHosts.AskAsync(
+            host.Pid, client => client.WorkAsync(ControlClient.ExportRoute(export.Name, "merge"), body, JsonLines.Default.MergeDocument, progress, cancellation), cancellation));
+        Report(json, document!);
+        return ExitCode.Done;
+    }
+
     private static async Task MergeAsync(LiveChain chain, int from, int to, CancellationToken cancellation)
     {
         var parent = chain.Layers[to].Path;
@@ -62,20 +88,6 @@ internal static class MergeCommand
                 $"blockmount: warning: the disk is as it was, but {parent} on its own now shows a mixture of old and new; run the same merge again to finish it.");
             throw;
         }
-    }
-
-    private static (int From, int To) Numbers(int? from, int? to, bool intoParent, int count)
-    {
-        if (intoParent)
-        {
-            return from is null && to is null
-                ? count > 1 ? (count - 1, count - 2) : throw new DiskException(ErrorKind.InvalidArgument, "LEAF has no parent to be merged into.")
-                : throw new DiskException(ErrorKind.InvalidArgument, "--into-parent says what is merged into what; leave out --from and --to.");
-        }
-
-        return from is { } first && to is { } last
-            ? (first, last)
-            : throw new DiskException(ErrorKind.InvalidArgument, "what is to be merged? Add --into-parent, or --from N and --to M with numbers of images as info shows them.");
     }
 
     /// <summary>VirtualBox keeps a list of its own of the images of a machine.</summary>

@@ -61,23 +61,18 @@ internal static class ServeCommand
             }
 
             qemu.Check(result);
-            var file = result.GetValue(config) is { } path ? await ServeConfig.ReadAsync(path, cancellation) : new ServeConfig();
+            var configPath = result.GetValue(config) is { } given ? Path.GetFullPath(given) : null;
+            var file = configPath is { } path ? await ServeConfig.ReadAsync(path, cancellation) : new ServeConfig();
             var limit = isStdio ? 1 : result.GetValue(connections) ?? file.MaxConnections ?? ServeDefaults.MaxConnections;
             var tcpAddress = TcpOf(result.GetValue(tcp), qemu.Tcp(result)) ?? file.Tcp;
             var socketPath = result.GetValue(socket) ?? file.Socket;
             var open = modes.Apply(result, options.Read(result));
-            var all = new ExportRequest
-            {
-                Image = string.Empty,
-                Open = open with { Chain = open.Chain with { Format = QemuNbdOptions.Format(open.Chain.Format) } },
-                Trim = (result.GetValue(discard) ?? file.Discard) is { } word ? word is "unmap" or "on" : null,
-                AllocationDepth = result.GetValue(depth) || (file.AllocationDepth ?? false),
-                Description = result.GetValue(description),
-                Partitions = result.GetValue(partitions),
-            };
+            var all = AllOf(file);
             var request = new ServeRequest
             {
                 Exports = ExportsOf(result.GetValue(images) ?? [], result.GetValue(name), file, all),
+                ForAll = all,
+                ReadAgain = configPath is null ? null : ReadAgainAsync,
                 Modes = modes.Read(result),
                 Socket = socketPath,
                 Access = access.Read(result, file, socketPath, tcpAddress),
@@ -112,6 +107,28 @@ internal static class ServeCommand
 
             await ServeHost.RunAsync(opener, request, cancellation);
             return ExitCode.Done;
+
+            // What holds for exports that say nothing; the command line comes first.
+            ExportRequest AllOf(ServeConfig said) => new()
+            {
+                Image = string.Empty,
+                Open = open with { Chain = open.Chain with { Format = QemuNbdOptions.Format(open.Chain.Format) } },
+                Trim = (result.GetValue(discard) ?? said.Discard) is { } word ? word is "unmap" or "on" : null,
+                AllocationDepth = result.GetValue(depth) || (said.AllocationDepth ?? false),
+                Description = result.GetValue(description),
+                Partitions = result.GetValue(partitions),
+            };
+
+            async Task<IReadOnlyList<ExportRequest>> ReadAgainAsync(CancellationToken cancel)
+            {
+                var now = await ServeConfig.ReadAsync(configPath!, cancel);
+                if (file.FixedSettingChangedIn(now) is { } changed)
+                {
+                    throw new DiskException(ErrorKind.InvalidArgument, $"{configPath}: {changed} has changed, which needs a new start; nothing was changed.");
+                }
+
+                return ExportsOf(result.GetValue(images) ?? [], result.GetValue(name), now, AllOf(now));
+            }
         });
         return command;
     }

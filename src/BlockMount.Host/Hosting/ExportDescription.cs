@@ -9,13 +9,13 @@ internal static class ExportDescription
     public static string Of(OpenedImage opened)
     {
         // An overlay is not what the user named.
-        var layers = opened.Chain.Layers;
+        var layers = opened.Layers;
         var own = opened.Overlay is null ? layers.Count : layers.Count - 1;
         string?[] parts =
         [
             layers[own - 1].Describe().Format,
             own > 1 ? $"chain of {own} images" : null,
-            opened.Device.Length < opened.Chain.Length ? "part of the disk" : null,
+            opened.Device.Length < opened.Disk.Length ? "part of the disk" : null,
             ModeOf(opened),
         ];
         return string.Join(", ", parts.OfType<string>());

@@ -10,7 +10,8 @@ internal static class ExportFactsOf
     public static ExportFacts Device(string name, string uri, OpenedImage opened, MeterDevice meter)
     {
         var r = meter.Reading;
+        var (image, overlay) = opened.Files;
         return new ExportFacts(
-            name, uri, Path.GetFullPath(opened.Path), meter.IsReadOnly ? "read-only" : opened.Mode, opened.Overlay, meter.IsReadOnly, meter.Length, r.Reads, r.BytesRead, r.Writes, r.BytesWritten, r.Zeroes, r.Trims, r.Flushes);
+            name, uri, Path.GetFullPath(image), meter.IsReadOnly ? "read-only" : opened.Mode, overlay, meter.IsReadOnly, meter.Length, r.Reads, r.BytesRead, r.Writes, r.BytesWritten, r.Zeroes, r.Trims, r.Flushes);
     }
 }

@@ -8,6 +8,9 @@ namespace BlockMount.Host.Hosting;
 /// <summary>Settles what each export is called and how it is opened, before anything is opened.</summary>
 internal static class ExportPlan
 {
+    /// <summary>For requests that say themselves how they are opened.</summary>
+    public static readonly IReadOnlyDictionary<string, ImageMode> NoModes = new Dictionary<string, ImageMode>(StringComparer.Ordinal);
+
     /// <param name="opener">Knows which image a machine file means.</param>
     /// <param name="requests">As asked for, at least one.</param>
     /// <param name="modes">Exports that have a mode of their own.</param>
@@ -74,7 +77,8 @@ internal static class ExportPlan
         }
     }
 
-    private static void CheckOverlays(IEnumerable<ExportRequest> requests)
+    /// <exception cref="DiskException">Two exports have one overlay file.</exception>
+    public static void CheckOverlays(IEnumerable<ExportRequest> requests)
     {
         var files = requests.Where(static e => e.Open.Overlay is not null and not ImageRequest.TemporaryOverlay);
         if (files.GroupBy(static e => Path.GetFullPath(e.Open.Overlay!), StringComparer.Ordinal).FirstOrDefault(static g => g.Count() > 1) is { } shared)

@@ -27,4 +27,15 @@ internal sealed record ExportRequest
 
     /// <summary>Whether every partition is an export of its own as well.</summary>
     public bool Partitions { get; init; }
+
+    /// <summary>Whether it was asked for when the host started, or by its configuration since; others stay when that is read again.</summary>
+    public bool IsConfigured { get; init; } = true;
+
+    /// <summary>Whether another request, settled as this one is, asks for the same in every respect.</summary>
+    public bool Means(ExportRequest other) =>
+        Equals(this with { Open = other.Open }, other)
+        && Equals(Open with { Chain = other.Open.Chain }, other.Open)
+        && Equals(Open.Chain with { SearchDirectories = other.Open.Chain.SearchDirectories, AllowPaths = other.Open.Chain.AllowPaths }, other.Open.Chain)
+        && Open.Chain.SearchDirectories.SequenceEqual(other.Open.Chain.SearchDirectories, StringComparer.Ordinal)
+        && Open.Chain.AllowPaths.SequenceEqual(other.Open.Chain.AllowPaths, StringComparer.Ordinal);
 }

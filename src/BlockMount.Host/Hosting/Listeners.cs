@@ -66,7 +66,7 @@ internal sealed class Listeners : IDisposable
             if (request.Socket is not null || listeners._sockets.Count + listeners._connections.Count == 0)
             {
                 listeners.ArePassedOn = false;
-                var path = Path.GetFullPath(request.Socket ?? Path.Combine(RunDirectory.Ensure(), FileNameFor(defaultName) + ".sock"));
+                var path = Path.GetFullPath(request.Socket ?? Path.Combine(RunDirectory.Ensure(), SnapshotName.FileNameFor(defaultName) + ".sock"));
                 var unix = UnixSocketListener.Bind(path, request.Access.Mode, request.Access.Owner is { } owner ? owner.Apply : null);
                 listeners.Add(unix, unix.Socket, path, name => NbdUri.ForUnixSocket(path, name));
             }
@@ -103,9 +103,6 @@ internal sealed class Listeners : IDisposable
         UnixDomainSocketEndPoint unix when unix.ToString().StartsWith('/') => name => NbdUri.ForUnixSocket(unix.ToString(), name),
         _ => static name => $"nbd+unix:///{Uri.EscapeDataString(name)}",
     };
-
-    private static string FileNameFor(string exportName) =>
-        exportName.Length == 0 ? "default" : string.Concat(exportName.Select(c => char.IsLetterOrDigit(c) || c is '-' or '_' or '.' ? c : '_'));
 
     private void Add(IDisposable owned, Socket socket, string name, Func<string, string> uri)
     {

@@ -9,6 +9,15 @@ internal sealed record ServeRequest
     /// <summary>At least one; the first is also the default.</summary>
     public required IReadOnlyList<ExportRequest> Exports { get; init; }
 
+    /// <summary>What holds for exports that come later and say nothing about it.</summary>
+    public required ExportRequest ForAll { get; init; }
+
+    /// <summary>
+    /// Reads the configuration again and says what is to be served from then on; null without one. Refuses, with <see cref="Core.Errors.DiskException"/>,
+    /// what cannot change while clients are served.
+    /// </summary>
+    public Func<CancellationToken, Task<IReadOnlyList<ExportRequest>>>? ReadAgain { get; init; }
+
     /// <summary>Exports that have a mode of their own, by name.</summary>
     public IReadOnlyDictionary<string, ImageMode> Modes { get; init; } = new Dictionary<string, ImageMode>(StringComparer.Ordinal);
 

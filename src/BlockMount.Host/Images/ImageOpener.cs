@@ -15,7 +15,18 @@ internal sealed class ImageOpener(IStoreProvider provider)
     private readonly OverlayOpener _overlays = new(provider);
 
     /// <exception cref="DiskException">Anything along the way; nothing stays open then.</exception>
-    public async Task<OpenedImage> OpenAsync(string image, ImageRequest request, CancellationToken cancellationToken)
+    public Task<OpenedImage> OpenAsync(string image, ImageRequest request, CancellationToken cancellationToken) =>
+        OpenAsync(image, request, static chain => chain, static (chain, spared) => ThriftyWritesDevice.Over((DiskChain)chain, spared), cancellationToken);
+
+    /// <summary>As <see cref="OpenAsync(string, ImageRequest, CancellationToken)"/>; the images of the disk can be exchanged while it is used.</summary>
+    /// <exception cref="DiskException">Anything along the way; nothing stays open then.</exception>
+    public Task<OpenedImage> OpenToServeAsync(string image, ImageRequest request, CancellationToken cancellationToken) =>
+        OpenAsync(
+            image, request, chain => new LiveChain(chain, _chains, request.Chain),
+            static (chain, spared) => ThriftyWritesDevice.Over((LiveChain)chain, spared), cancellationToken);
+
+    private async Task<OpenedImage> OpenAsync(
+        string image, ImageRequest request, Func<DiskChain, BlockDevice> asDisk, Func<BlockDevice, ThriftyWrites, BlockDevice> sparing, CancellationToken cancellationToken)
     {
         var path = await _machines.ResolveAsync(image, request.Chain, cancellationToken);
         if (await PartitionNodeAsync(path, request, cancellationToken) is { } node)
@@ -31,7 +42,8 @@ internal sealed class ImageOpener(IStoreProvider provider)
             await WarnOfFindingsAsync(chain);
             await WarnOfDeviceUsersAsync(chain);
             await WarnOfChildrenAsync(chain, cancellationToken);
-            return new OpenedImage(path, chain, await WindowAsync(path, chain, request, cancellationToken), request.Overlay);
+            var disk = asDisk(chain);
+            return new OpenedImage(path, disk, await WindowAsync(path, sparing(disk, request.Spared), request, cancellationToken), request.Overlay);
         }
         catch
         {
@@ -153,12 +165,12 @@ internal sealed class ImageOpener(IStoreProvider provider)
         }
     }
 
-    private static async Task<BlockDevice> WindowAsync(string path, DiskChain chain, ImageRequest request, CancellationToken cancellationToken)
+    private static async Task<BlockDevice> WindowAsync(string path, BlockDevice disk, ImageRequest request, CancellationToken cancellationToken)
     {
-        var device = ThriftyWritesDevice.Over(chain, request.Spared);
+        var device = disk;
         if (request.Partition is { } number)
         {
-            var partition = await FindAsync(path, chain, chain.IsReadOnly, number, request.AllowTruncated, cancellationToken);
+            var partition = await FindAsync(path, disk, disk.IsReadOnly, number, request.AllowTruncated, cancellationToken);
             device = PartitionWindow.Open(device, partition.Start, partition.Length, partition.WhyReadOnly, ownsDisk: true);
         }
 

@@ -1,3 +1,5 @@
+using BlockMount.Nbd.Statistics;
+
 namespace BlockMount.Nbd;
 
 /// <summary>A client past the handshake, as of one moment.</summary>
@@ -10,4 +12,8 @@ namespace BlockMount.Nbd;
 /// <param name="BytesReceived">Bytes of requests and payloads, before TLS.</param>
 /// <param name="BytesSent">Bytes of replies and data, before TLS.</param>
 public sealed record NbdClientInfo(
-    long Id, string Peer, string Export, DateTimeOffset Since, long Requests, int Pending, long BytesReceived, long BytesSent);
+    long Id, string Peer, string Export, DateTimeOffset Since, long Requests, int Pending, long BytesReceived, long BytesSent)
+{
+    /// <summary>What it asked and how long that took.</summary>
+    public NbdTraffic Traffic { get; init; } = new();
+}

@@ -1,5 +1,6 @@
 using System.Buffers;
 using BlockMount.Nbd.Handshake;
+using BlockMount.Nbd.Statistics;
 using BlockMount.Nbd.Tls;
 using BlockMount.Nbd.Transmission;
 using BlockMount.Nbd.Transports;
@@ -47,8 +48,22 @@ internal sealed class NbdConnection : INegotiationHost
     /// <summary>What is known about the client; null during the handshake.</summary>
     public NbdClientInfo? Info => _session is { } session && _loop is { } loop && _input is { } input
         ? new NbdClientInfo(
-            Id, _peer, session.Export.Name, _since, loop.Requests, loop.Pending, input.BytesReceived, _writer.BytesSent)
+            Id, _peer, session.Export.Name, _since, loop.Requests, loop.Pending, input.BytesReceived, _writer.BytesSent) { Traffic = Traffic }
         : null;
+
+    /// <summary>What the client asked and how long that took.</summary>
+    public NbdTraffic Traffic
+    {
+        get
+        {
+            var sum = new NbdTraffic();
+            AddTo(sum);
+            return sum;
+        }
+    }
+
+    /// <summary>Adds what the client asked to a sum.</summary>
+    public void AddTo(NbdTraffic sum) => _loop?.AddTo(sum);
 
     /// <summary>The export that the client has entered; null during the handshake.</summary>
     public NbdExport? Export => _session?.Export;

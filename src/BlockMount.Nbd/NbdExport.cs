@@ -1,6 +1,7 @@
 using System.Numerics;
 using System.Text;
 using BlockMount.Core.Devices;
+using BlockMount.Nbd.Statistics;
 using static BlockMount.Nbd.NbdConstants;
 
 namespace BlockMount.Nbd;
@@ -63,6 +64,9 @@ public sealed class NbdExport
 
     /// <summary>The sentence with which writes and flushes are refused after an error nobody foresaw; null while all is well.</summary>
     public string? WriteRefusal => Latch.Refusal;
+
+    /// <summary>What clients asked that have left; the server's lock guards it.</summary>
+    internal NbdTraffic Past { get; } = new();
 
     /// <summary>The contexts a client may select.</summary>
     public NbdMetaContexts Contexts => NbdMetaContexts.BaseAllocation | (AllocationDepth ? NbdMetaContexts.AllocationDepth : 0);

@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Net.Sockets;
 using BlockMount.Nbd.Handshake;
 using BlockMount.Nbd.Listening;
+using BlockMount.Nbd.Statistics;
 using BlockMount.Nbd.Transmission;
 using BlockMount.Nbd.Transports;
 using Microsoft.Extensions.Logging;
@@ -14,6 +16,8 @@ namespace BlockMount.Nbd;
 /// </summary>
 public sealed class NbdServer : IAsyncDisposable
 {
+    private const long NanosecondsPerSecond = 1_000_000_000;
+
     private readonly Lock _lock = new();
     private readonly ILogger _log;
     private readonly CancellationTokenSource _stop = new();
@@ -238,6 +242,24 @@ public sealed class NbdServer : IAsyncDisposable
         _stop.Dispose();
     }
 
+    /// <summary>What clients of an export asked and how long that took, those that have left as well.</summary>
+    public NbdTraffic TrafficOf(NbdExport export)
+    {
+        var sum = new NbdTraffic();
+        lock (_lock)
+        {
+            sum.Add(export.Past);
+            foreach (var connection in _connections.Values.Where(c => ReferenceEquals(c.Export, export)))
+            {
+                connection.AddTo(sum);
+            }
+        }
+
+        return sum;
+    }
+
+    internal static long Nanoseconds(long ticks) => Stopwatch.Frequency == NanosecondsPerSecond ? ticks : (long)(ticks * ((double)NanosecondsPerSecond / Stopwatch.Frequency));
+
     internal string? TryAdmit()
     {
         lock (_lock)
@@ -278,6 +300,11 @@ public sealed class NbdServer : IAsyncDisposable
         {
             _handshakes.Remove(connection);
             _connections.Remove(connection.Id);
+            if (connection.Export is { } export)
+            {
+                connection.AddTo(export.Past);
+            }
+
             _admitted -= wasAdmitted ? 1 : 0;
         }
     }

@@ -23,7 +23,7 @@ internal sealed class Answers(NbdSession session, ILogger log)
     public void Refusal(ReplyBuffer replies, in RequestHeader request, uint error, string sentence)
     {
         var reply = replies.ReserveSpan(ReplyWriter.MaxErrorSize);
-        replies.Commit(ReplyWriter.Error(reply, session.Style, request, error, sentence));
+        replies.CommitError(ReplyWriter.Error(reply, session.Style, request, error, sentence));
     }
 
     /// <summary>Answers for a device that failed. Kernels turn every value into EIO, so the reason is also logged here.</summary>
@@ -51,7 +51,7 @@ internal sealed class Answers(NbdSession session, ILogger log)
     {
         Log(request, error);
         var reply = replies.ReserveSpan(ReplyWriter.MaxErrorSize);
-        replies.Commit(ReplyWriter.ErrorOffset(reply, session.Style, request, NbdErrors.ToErrno(error, isWrite: false), error.Message, offset));
+        replies.CommitError(ReplyWriter.ErrorOffset(reply, session.Style, request, NbdErrors.ToErrno(error, isWrite: false), error.Message, offset));
     }
 
     public void Status(ReplyBuffer replies, in RequestHeader request, BlockStatus status)

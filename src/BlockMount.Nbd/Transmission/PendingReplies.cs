@@ -1,4 +1,6 @@
+using System.Diagnostics;
 using BlockMount.Core.Storage;
+using BlockMount.Nbd.Statistics;
 using BlockMount.Nbd.Transports;
 using BlockMount.Nbd.Wire;
 using static BlockMount.Nbd.NbdConstants;
@@ -23,7 +25,8 @@ internal sealed class PendingReplies(
     NbdReplyStyle style,
     int maxRequests,
     long maxBytes,
-    IoLoop? loop) : IWokenConnection
+    IoLoop? loop,
+    RequestCounters counters) : IWokenConnection
 {
     /// <summary>Data up to this many bytes is copied to leave with other replies; more is sent from where it lies.</summary>
     private const int MostCopied = 16 << 10;
@@ -37,6 +40,12 @@ internal sealed class PendingReplies(
     private int _count;
     private long _bytes;
     private bool _isClosing;
+
+    /// <summary>When the request that is being carried out was taken, as <see cref="Stopwatch"/> counts; set by the receiving thread.</summary>
+    public long Now { get; set; }
+
+    /// <summary>Requests that were taken over so far; for the receiving thread.</summary>
+    public long Taken { get; private set; }
 
     /// <summary>Blocks until a request of that weight may start. A single one may always.</summary>
     public void WaitForRoom(long bytes, ReplyBuffer replies)
@@ -82,6 +91,8 @@ internal sealed class PendingReplies(
 
         var pending = TakeFree();
         pending.Set(request, state, weight);
+        pending.TakenAt = Now;
+        Taken++;
         lock (_lock)
         {
             _count++;
@@ -266,9 +277,14 @@ internal sealed class PendingReplies(
                 return false;
             }
 
+            Tally(pending, failed: true);
             answers.Failure(replies, request, error);
+            pending.Release();
+            return true;
         }
-        else if (state.Narrowed is { } narrowed)
+
+        Tally(pending, failed: state.Narrowed is { } part && (ulong)part.Good != request.Length);
+        if (state.Narrowed is { } narrowed)
         {
             Answer(request, narrowed, replies);
         }
@@ -294,6 +310,10 @@ internal sealed class PendingReplies(
         pending.Release();
         return true;
     }
+
+    /// <summary>Before the answer is sent, so that whoever has it finds it counted.</summary>
+    private void Tally(PendingRequest pending, bool failed) =>
+        counters.Add(pending.Request.Type, pending.Request.Length, failed, NbdServer.Nanoseconds(Stopwatch.GetTimestamp() - pending.TakenAt));
 
     /// <summary>The bytes that could be read, and where that ends: the content first, since nothing behind the error may be taken for it.</summary>
     private void Answer(in RequestHeader request, NarrowedRead read, ReplyBuffer replies)

@@ -19,6 +19,9 @@ internal sealed class PendingRequest
     /// <summary>What the operation uses; released by <see cref="Release"/>.</summary>
     public OperationState State { get; private set; }
 
+    /// <summary>When it was taken, as <see cref="System.Diagnostics.Stopwatch"/> counts.</summary>
+    public long TakenAt { get; set; }
+
     /// <summary>Link of the list it is in.</summary>
     public PendingRequest? Next { get; set; }
 

@@ -14,6 +14,9 @@ internal sealed class ReplyBuffer(SocketWriter writer, PinnedBufferPool pool) : 
     private PinnedBuffer _buffer = pool.Rent();
     private int _start, _end;
 
+    /// <summary>Errors among the replies so far.</summary>
+    public int Errors { get; private set; }
+
     private bool IsLarge => _buffer.Capacity > PinnedBufferPool.StandardCapacity;
 
     /// <summary>Room for a reply of <paramref name="size"/> bytes, sending what is gathered when it would not fit.</summary>
@@ -32,6 +35,13 @@ internal sealed class ReplyBuffer(SocketWriter writer, PinnedBufferPool pool) : 
 
     /// <summary>The first <paramref name="size"/> bytes of what was reserved last are a reply.</summary>
     public void Commit(int size) => _end += size;
+
+    /// <summary>As <see cref="Commit"/>; the reply is an error.</summary>
+    public void CommitError(int size)
+    {
+        Errors++;
+        Commit(size);
+    }
 
     /// <summary>Leaves what was reserved last to a pending operation, which must release the buffer when its reply is sent.</summary>
     public PinnedBuffer Detach(int size, out int offset)

@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using BlockMount.Core.Storage;
 using BlockMount.Nbd.Handshake;
+using BlockMount.Nbd.Statistics;
 using BlockMount.Nbd.Transports;
 using BlockMount.Nbd.Wire;
 using Microsoft.Extensions.Logging;
@@ -21,10 +23,15 @@ internal sealed class RequestLoop : IDisposable
     private readonly Answers _answers;
     private readonly ReadNarrower _narrower;
     private readonly RequestExecutor _executor;
+
+    // Of what is answered on this thread at once, and of the rest, which another thread may answer.
+    private readonly RequestCounters _counters = new(), _lateCounters = new();
     private readonly NbdReplyStyle _style;
     private readonly int _headerSize;
     private readonly NbdMetaContexts _contexts;
     private long _requests;
+    private long _taken;
+    private int _errors;
     private volatile bool _stopping;
 
     public RequestLoop(
@@ -41,7 +48,7 @@ internal sealed class RequestLoop : IDisposable
         _replies = new ReplyBuffer(writer, pool);
         _narrower = new ReadNarrower(session.Export.Device, pool, session.Style);
         _pending = new PendingReplies(
-            writer, pool, _answers, _narrower, session.Style, options.MaxRequestsInFlight, options.MaxBytesInFlight, loop);
+            writer, pool, _answers, _narrower, session.Style, options.MaxRequestsInFlight, options.MaxBytesInFlight, loop, _lateCounters);
         _executor = new RequestExecutor(session, _replies, _pending, _answers, _narrower, pool);
     }
 
@@ -53,6 +60,14 @@ internal sealed class RequestLoop : IDisposable
 
     /// <summary>What a transport that waits in a loop talks to.</summary>
     public IWokenConnection Woken => _pending;
+
+    /// <summary>Adds what has been answered to a sum.</summary>
+    public void AddTo(NbdTraffic sum)
+    {
+        _counters.AddTo(sum);
+        _lateCounters.AddTo(sum);
+        sum.InFlight += Pending;
+    }
 
     /// <summary>Why the phase ended, when it was not for a clean disconnect.</summary>
     public string? EndReason { get; private set; }
@@ -112,6 +127,7 @@ internal sealed class RequestLoop : IDisposable
     private bool ExecuteReceived(out int needed)
     {
         needed = _headerSize;
+        _pending.Now = Stopwatch.GetTimestamp();
         while (_input.Unread.Length >= _headerSize)
         {
             if (!RequestHeader.TryParse(_input.Unread, _style, out var request))
@@ -138,9 +154,25 @@ internal sealed class RequestLoop : IDisposable
             }
 
             Volatile.Write(ref _requests, _requests + 1);
+            Count(request);
         }
 
         return true;
+    }
+
+    /// <summary>Counts a request unless it is left pending. Before its answer is sent, so that whoever has the answer finds it counted.</summary>
+    private void Count(in RequestHeader request)
+    {
+        // One look at the clock serves as the end of this request and the beginning of the next.
+        var now = Stopwatch.GetTimestamp();
+        if (_pending.Taken == _taken)
+        {
+            _counters.Add(request.Type, request.Length, _replies.Errors != _errors, NbdServer.Nanoseconds(now - _pending.Now));
+            _errors = _replies.Errors;
+        }
+
+        _taken = _pending.Taken;
+        _pending.Now = now;
     }
 
     /// <summary>Executes a request with a payload when all of it is here or can be received straight to where it goes.</summary>

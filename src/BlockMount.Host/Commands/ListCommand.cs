@@ -23,23 +23,41 @@ internal static class ListCommand
     {
         var name = new Argument<string?>("NAME") { Arity = ArgumentArity.ZeroOrOne, Description = "Name, mount folder, image or process number of a host" };
         var json = CommonArguments.Json();
-        var command = new Command("status", "Show one running host, or all.") { name, json };
-        command.SetExamples("blockmount status /mnt/disk");
+        var watch = new Option<bool>("--watch", "-w") { Description = "Show rates and latencies (since the start) every second, until Ctrl+C" };
+        var command = new Command("status", "Show one running host, or all.") { name, json, watch };
+        command.SetExamples("blockmount status /mnt/disk", "blockmount status --watch");
         command.SetWork(async (result, cancellation) =>
         {
-            var hosts = await RunningHosts.ListAsync(cancellation);
-            if (result.GetValue(name) is { } wanted)
+            var wanted = result.GetValue(name);
+            var isJson = result.GetValue(json);
+            if (!result.GetValue(watch))
             {
-                hosts = hosts.Where(h => ExportFinder.Means(wanted, h)).ToList();
-                if (hosts.Count == 0)
-                {
-                    throw new DiskException(ErrorKind.NotFound, $"No running host is called '{wanted}'; blockmount list shows them.");
-                }
+                return Print(await FindAsync(wanted, cancellation), isJson);
             }
 
-            return Print(hosts, result.GetValue(json));
+            if (isJson)
+            {
+                throw new DiskException(ErrorKind.InvalidArgument, "--watch shows a table or lines; --json prints one document and ends. Give one of the two.");
+            }
+
+            // That it is there is asked once: a host that ends meanwhile ends the watching of nobody.
+            _ = await FindAsync(wanted, cancellation);
+            return await StatusWatch.RunAsync(
+                async () => [.. (await RunningHosts.ListAsync(cancellation)).Where(h => wanted is null || ExportFinder.Means(wanted, h))], cancellation);
         });
         return command;
+    }
+
+    private static async Task<IReadOnlyList<HostStatus>> FindAsync(string? wanted, CancellationToken cancellation)
+    {
+        var hosts = await RunningHosts.ListAsync(cancellation);
+        if (wanted is null)
+        {
+            return hosts;
+        }
+
+        hosts = [.. hosts.Where(h => ExportFinder.Means(wanted, h))];
+        return hosts.Count > 0 ? hosts : throw new DiskException(ErrorKind.NotFound, $"No running host is called '{wanted}'; blockmount list shows them.");
     }
 
     private static string ModeOf(ExportFacts export) => export switch

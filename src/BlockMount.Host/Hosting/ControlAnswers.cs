@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using BlockMount.Host.Cli;
@@ -14,10 +15,14 @@ internal static class ControlAnswers
 
     private static readonly TimeSpan s_betweenLines = TimeSpan.FromMilliseconds(200);
 
-    public static async Task SendAsync<T>(HttpContext context, T document, JsonTypeInfo<T> type)
+    public static Task SendAsync<T>(HttpContext context, T document, JsonTypeInfo<T> type) =>
+        SendAsync(context, JsonSerializer.SerializeToUtf8Bytes(document, type), Json);
+
+    public static Task SendTextAsync(HttpContext context, string text, string type) => SendAsync(context, Encoding.UTF8.GetBytes(text), type);
+
+    private static async Task SendAsync(HttpContext context, byte[] bytes, string type)
     {
-        var bytes = JsonSerializer.SerializeToUtf8Bytes(document, type);
-        context.Response.ContentType = Json;
+        context.Response.ContentType = type;
         context.Response.ContentLength = bytes.Length;
         await context.Response.Body.WriteAsync(bytes, CancellationToken.None);
     }

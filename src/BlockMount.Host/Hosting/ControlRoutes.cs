@@ -42,6 +42,7 @@ internal sealed class ControlRoutes(HostControl control, CancellationToken endin
             ("GET", ["v1", "status"]) => ControlAnswers.SendAsync(context, control.Status(), JsonModels.Default.HostStatus),
             ("GET", ["v1", "exports"]) => ControlAnswers.SendAsync(context, control.Status().Exports, JsonModels.Default.IReadOnlyListExportFacts),
             ("GET", ["v1", "health"]) => HealthAsync(context),
+            ("GET", ["metrics"]) => ControlAnswers.SendTextAsync(context, Metrics(), MetricsText.ContentType),
             ("POST", ["v1", "exports"]) => AddAsync(context),
             ("DELETE", ["v1", "exports", var name]) => DoAsync(context, Exports.RemoveAsync(name, ending)),
             ("POST", ["v1", "exports", var name, var action]) => ActAsync(context, name, action),
@@ -51,6 +52,18 @@ internal sealed class ControlRoutes(HostControl control, CancellationToken endin
             ("POST", ["v1", "drain"]) => DrainAsync(context),
             _ => throw new DiskException(ErrorKind.NotFound, $"{method} {target}: there is no such route; CONTROL.md lists them."),
         };
+    }
+
+    private string Metrics()
+    {
+        if (control.Metrics is { } all)
+        {
+            return all();
+        }
+
+        var text = new MetricsText();
+        text.Process();
+        return text.ToString();
     }
 
     private IExportControl Exports => control.Exports ?? throw NotOffered("no exports that can be changed");

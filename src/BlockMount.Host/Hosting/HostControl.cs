@@ -24,6 +24,9 @@ internal sealed record HostControl(Func<HostStatus> Status, Func<Task> Stop)
     /// <summary>Takes clients again.</summary>
     public Action? TakeClients { get; init; }
 
+    /// <summary>Everything that counts, as Prometheus reads it; null for no more than the process.</summary>
+    public Func<string>? Metrics { get; init; }
+
     /// <summary>What is wrong, as sentences; empty when all is well.</summary>
     public Func<IReadOnlyList<string>> Problems { get; init; } = static () => [];
 }

@@ -42,6 +42,7 @@ internal sealed class NbdHostedService : IHostedService, IAsyncDisposable
             Drain = DrainAsync,
             TakeClients = () => _server.TakesClients = true,
             Problems = _facts.Problems,
+            Metrics = _facts.Metrics,
         });
         if (!_listeners.ArePassedOn)
         {

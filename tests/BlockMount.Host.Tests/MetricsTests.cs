@@ -82,8 +82,9 @@ public sealed class MetricsTests : IDisposable
         var shown = await Nbdsh.RunAsync($$"""
             h.connect_uri({{Nbdsh.Text(server.Uri)}})
             lines = subprocess.Popen([program, "status", "--watch", "watched"], stdout=subprocess.PIPE, text=True)
-            import select
+            import fcntl, select, termios
             screen, terminal = os.openpty()
+            fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
             table = subprocess.Popen([program, "status", "--watch", "watched"], stdin=terminal, stdout=terminal, stderr=terminal)
             os.close(terminal)
             picture = b""

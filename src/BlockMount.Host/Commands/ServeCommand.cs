@@ -10,6 +10,8 @@ namespace BlockMount.Host.Commands;
 /// <summary><c>serve</c>: images over NBD until SIGTERM or Ctrl+C, or until the clients that were passed to it are done.</summary>
 internal static class ServeCommand
 {
+    private const string UsualConfig = "blockmount.json";
+
     public static Command Create(ImageOpener opener)
     {
         var images = new Argument<string[]>("IMAGE") { Arity = ArgumentArity.ZeroOrMore, Description = "One export each, NAME=IMAGE to name it; the first is also the default export" };
@@ -22,7 +24,7 @@ internal static class ServeCommand
         var depth = new Option<bool>("--allocation-depth", "-A") { Description = "Offer qemu:allocation-depth: which image of the chain holds a block" };
         var name = new Option<string?>("--export-name", "-x") { Description = "Name of the (first) export", HelpName = "NAME" };
         var description = new Option<string?>("--description", "-D") { Description = "Description of the exports; default says what each is", HelpName = "TEXT" };
-        var config = OptionRules.NotEmpty(new Option<string?>("--config") { Description = "JSON file: exports (name, image, read_only, overlay, partition, offset, size, description, discard, allocation_depth, partitions, format, search), socket, socket_mode, socket_owner, allow_uid, tcp, max_connections, discard, allocation_depth", HelpName = "FILE" });
+        var config = OptionRules.NotEmpty(new Option<string?>("--config") { Description = "JSON file, read again on SIGHUP; default blockmount.json in the working folder when no image is named: exports (name, image, read_only, overlay, partition, offset, size, description, discard, allocation_depth, partitions, format, search), socket, socket_mode, socket_owner, allow_uid, tcp, max_connections, discard, allocation_depth", HelpName = "FILE" });
         var partitions = new Option<bool>("--export-partitions") { Description = "Each partition is an export too, NAME-p1 and so on, over the same disk" };
         var fork = new Option<bool>("--fork") { Description = "Return when clients can connect, and go on in the background" };
         var pidFile = OptionRules.NotEmpty(new Option<string?>("--pid-file") { Description = "Holds the number of the process that serves, from before \"ready\" to the end", HelpName = "FILE" });
@@ -61,7 +63,7 @@ internal static class ServeCommand
             }
 
             qemu.Check(result);
-            var configPath = result.GetValue(config) is { } given ? Path.GetFullPath(given) : null;
+            var configPath = ConfigPath(result.GetValue(config), result.GetValue(images) ?? []);
             var file = configPath is { } path ? await ServeConfig.ReadAsync(path, cancellation) : new ServeConfig();
             var limit = isStdio ? 1 : result.GetValue(connections) ?? file.MaxConnections ?? ServeDefaults.MaxConnections;
             var tcpAddress = TcpOf(result.GetValue(tcp), qemu.Tcp(result)) ?? file.Tcp;
@@ -131,6 +133,18 @@ internal static class ServeCommand
             }
         });
         return command;
+    }
+
+    /// <summary>The file named; with no file and no image, the one of the usual name in the working folder, which is said.</summary>
+    private static string? ConfigPath(string? named, string[] images)
+    {
+        if (named is null && images.Length == 0 && File.Exists(UsualConfig))
+        {
+            Console.Error.WriteLine($"blockmount: no image is named; serving what {Path.GetFullPath(UsualConfig)} says.");
+            named = UsualConfig;
+        }
+
+        return named is null ? null : Path.GetFullPath(named);
     }
 
     private static DiskException NotWithStdio(string other) =>

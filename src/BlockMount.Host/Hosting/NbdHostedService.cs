@@ -16,6 +16,7 @@ internal sealed class NbdHostedService : IHostedService, IAsyncDisposable
     private readonly IHostApplicationLifetime _lifetime;
     private readonly NbdServer _server;
     private readonly ServeFacts _facts;
+    private readonly ServiceNotice _notice;
     private readonly ReloadOnHangup? _reload;
     private ControlSocket? _control;
 
@@ -24,7 +25,10 @@ internal sealed class NbdHostedService : IHostedService, IAsyncDisposable
         (_images, _listeners, _request, _lifetime) = (images, listeners, request, lifetime);
         _server = new NbdServer(images.Exports, OptionsOf(request), log);
         _facts = new ServeFacts(images, listeners, _server);
-        _reload = request.ReadAgain is { } read ? new ReloadOnHangup(images, read, request.Modes, log) : null;
+
+        // A server whose locks nobody gives back answers neither here nor its clients.
+        _notice = new ServiceNotice(Environment.GetEnvironmentVariable, () => _server.OpenConnections >= 0);
+        _reload = request.ReadAgain is { } read ? new ReloadOnHangup(images, read, request.Modes, _notice, log) : null;
         images.Serve(_server);
     }
 
@@ -55,6 +59,7 @@ internal sealed class NbdHostedService : IHostedService, IAsyncDisposable
         }
 
         _reload?.Listen();
+        _notice.Ready($"serving {_images.All.Length} images");
 
         // Not before: clients that come and go at once would end a host that is still starting.
         _lifetime.ApplicationStarted.Register(() => _ = ServeConnectedAsync());
@@ -62,6 +67,7 @@ internal sealed class NbdHostedService : IHostedService, IAsyncDisposable
 
     public async Task StopAsync(CancellationToken cancellationToken)
     {
+        _notice.Stopping();
         using var deadline = new CancellationTokenSource(ServeDefaults.DrainTime);
         await _server.StopAsync(deadline.Token);
     }
@@ -69,6 +75,7 @@ internal sealed class NbdHostedService : IHostedService, IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         _reload?.Dispose();
+        _notice.Dispose();
         await _server.DisposeAsync();
         if (_control is not null)
         {

@@ -8,7 +8,7 @@ namespace BlockMount.Host.Hosting;
 
 /// <summary>Reads the configuration again when it is asked for, over the control socket or by SIGHUP.</summary>
 internal sealed class ReloadOnHangup(
-    ServedImages images, Func<CancellationToken, Task<IReadOnlyList<ExportRequest>>> read, IReadOnlyDictionary<string, ImageMode> modes, ILogger log) : IDisposable
+    ServedImages images, Func<CancellationToken, Task<IReadOnlyList<ExportRequest>>> read, IReadOnlyDictionary<string, ImageMode> modes, ServiceNotice notice, ILogger log) : IDisposable
 {
     private readonly CancellationTokenSource _ending = new();
 
@@ -23,6 +23,7 @@ internal sealed class ReloadOnHangup(
     /// <exception cref="DiskException">The configuration is wrong (nothing has changed then), or an image cannot be opened or flushed.</exception>
     public async Task<ReloadDocument> ReloadAsync(CancellationToken cancellationToken)
     {
+        notice.Reloading();
         try
         {
             var done = await images.ReplaceAsync(await read(cancellationToken), modes, cancellationToken);
@@ -35,6 +36,10 @@ internal sealed class ReloadOnHangup(
         {
             log.LogError("The configuration was not taken over: {Reason}", e.Message);
             throw;
+        }
+        finally
+        {
+            notice.Ready($"serving {images.All.Length} images");
         }
     }
 

@@ -149,14 +149,28 @@ internal sealed class ServedImages : IAsyncDisposable
     }
 
     /// <summary>Makes everything durable and closes all images; nobody uses them any more.</summary>
-    /// <exception cref="DiskException">A flush failed.</exception>
+    /// <exception cref="DiskException">A flush failed; the other images were flushed and closed all the same.</exception>
     public async Task EndAsync()
     {
         await WaitForTurnsAsync();
+        DiskException? failure = null;
         foreach (var image in _all)
         {
-            await image.FlushAsync();
+            try
+            {
+                await image.FlushAsync();
+            }
+            catch (DiskException e)
+            {
+                failure ??= e;
+            }
+
             await image.DisposeAsync();
+        }
+
+        if (failure is not null)
+        {
+            throw failure;
         }
     }
 

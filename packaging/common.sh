@@ -4,6 +4,7 @@
 BUILD_PACKAGES=(gcc libc6-dev)
 PEER_PACKAGES=(qemu-utils libvmdk-utils libvhdi-utils qemu-block-extra nbdkit libnbd-bin python3-libnbd nbd-client fio fdisk xfsprogs btrfs-progs
     dosfstools exfatprogs ntfs-3g f2fs-tools reiserfsprogs udftools lvm2 cryptsetup-bin squashfs-tools genisoimage
+    mandoc man-db bash zsh fish debootstrap lintian dpkg-dev systemd
     gdisk parted sleuthkit qemu-system-x86 busybox-static cpio kmod xz-utils strace procps)
 RUN_PACKAGES=(libdeflate0 libfuse3-3 fuse3 e2fsprogs mount util-linux)
 

@@ -14,8 +14,14 @@ internal static class Examples
         command.Add(help);
     }
 
+    /// <summary>The examples of a command's help; none when it has none.</summary>
+    public static IReadOnlyList<string> ExamplesOf(this Command command) =>
+        command.Options.OfType<HelpOption>().Select(static o => o.Action).OfType<HelpWithExamples>().FirstOrDefault()?.Lines ?? [];
+
     private sealed class HelpWithExamples(HelpAction help, IReadOnlyList<string> examples) : SynchronousCommandLineAction
     {
+        public IReadOnlyList<string> Lines => examples;
+
         public override bool Terminating => true;
 
         public override int Invoke(ParseResult parseResult)

@@ -13,6 +13,18 @@ internal static class ExitCode
     public const int HostLacks = 5;
     public const int Differs = 6;
 
+    /// <summary>Every code and what it says, in one sentence.</summary>
+    public static IReadOnlyList<(int Code, string Meaning)> Meanings { get; } =
+    [
+        (Done, "Done."),
+        (Failed, "Failed; one sentence on standard error says why."),
+        (Usage, "The command line makes no sense."),
+        (NotAnImage, "Not an image that can be opened, or a broken chain."),
+        (PermissionOrBusy, "Not permitted, or in use."),
+        (HostLacks, "The host lacks something: a module, a driver or a tool."),
+        (Differs, "What was verified differs."),
+    ];
+
     public static int For(DiskException error) => error.Kind switch
     {
         ErrorKind.InvalidArgument => Usage,

@@ -41,6 +41,9 @@ internal static class CommandTree
             DoctorCommand.Create(),
             RawCommand.Create(provider, creator),
             DemoCommand.Create(),
+            CompletionCommand.Create(),
+            RunningCommand.Create(),
+            ManPagesCommand.Create(),
         };
     }
 }

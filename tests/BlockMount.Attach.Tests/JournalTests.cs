@@ -25,8 +25,11 @@ public sealed class JournalTests : IDisposable
             Assert.Equal(0, folder);
             Assert.Null(AbandonedJournal.TryRead(path));
             Assert.Empty(AbandonedMounts.Find([_folder.Root]));
+            Assert.Equal(Environment.ProcessId, AbandonedMounts.LivingAt("/mnt/x", [_folder.Root]));
+            Assert.Null(AbandonedMounts.LivingAt("/mnt/y", [_folder.Root]));
         }
 
+        Assert.Null(AbandonedMounts.LivingAt("/mnt/x", [_folder.Root]));
         var read = Assert.Single(AbandonedJournal.In(_folder.Root));
         Assert.Equal(("/images/a b.vdi", "/mnt/x", Environment.ProcessId), (read.Image, read.Directory, read.Pid));
         Assert.Equal(

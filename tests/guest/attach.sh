@@ -1,6 +1,5 @@
 # For scripts that run in the guest and attach images; sourced behind checks.sh. BLOCKMOUNT is the program.
 run=/run/blockmount
-check_seconds=270
 mkdir -p /tmp/m
 cd /tmp || exit
 modprobe -a nbd ext4 xfs vfat ntfs3

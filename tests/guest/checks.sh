@@ -4,7 +4,7 @@
 #                               "NAME: FAILED (status)" and what it printed, indented. The script goes on either way. What takes longer than
 #                               $check_seconds is killed.
 checks_output=$(mktemp)
-check_seconds=90
+check_seconds=300
 
 check() {
     local name=$1 status=0 job watch

@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace BlockMount.Attach.Leftovers;
 
-/// <summary>The journal of a mount whose process was killed.</summary>
+/// <summary>What the journal of a mount says, as a rule of one whose process was killed.</summary>
 /// <param name="File">Its path.</param>
 /// <param name="Image">What was mounted; empty when the process was killed before it had said so.</param>
 /// <param name="Directory">Where; empty likewise.</param>
@@ -20,13 +20,21 @@ internal sealed record AbandonedJournal(string File, string Image, string Direct
     public static IReadOnlyList<AbandonedJournal> In(string folder) =>
         [.. System.IO.Directory.GetFiles(folder, "*" + Suffix).Order(StringComparer.Ordinal).Select(TryRead).OfType<AbandonedJournal>()];
 
+    /// <summary>Number of the process that lives and has mounted something at a place; null when there is none.</summary>
+    public static int? LivingAt(string place, string folder) =>
+        System.IO.Directory.GetFiles(folder, "*" + Suffix).Where(static f => TryRead(f) is null).Select(static f => TryRead(f, FileShare.ReadWrite)).OfType<AbandonedJournal>()
+            .Where(j => string.Equals(j.Directory, place, StringComparison.Ordinal)).Select(static j => (int?)j.Pid).FirstOrDefault();
+
     /// <summary>Null when its process lives, or it is gone or unreadable.</summary>
-    public static AbandonedJournal? TryRead(string path)
+    public static AbandonedJournal? TryRead(string path) => TryRead(path, FileShare.None);
+
+    /// <param name="path">The file.</param>
+    /// <param name="share">None takes the only lock, which the process has as long as it lives; anything else shares it.</param>
+    private static AbandonedJournal? TryRead(string path, FileShare share)
     {
         try
         {
-            // Not to be shared: so that opening fails while the process lives, which holds the lock.
-            using var file = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, share);
             if (file.Length > LongestFile)
             {
                 return null;

@@ -22,6 +22,12 @@ public static class AbandonedMounts
         return await RemoveAsync(all.SelectMany(j => OfJournal(j, HostProgram.RunAsync)).ToList(), cancellationToken);
     }
 
+    /// <summary>How journals and the mount table spell a directory: without symbolic links.</summary>
+    public static string PlaceOf(string directory) => Posix.RealPath(directory);
+
+    /// <summary>Number of the process that lives and has mounted something at a place; null when there is none.</summary>
+    public static int? LivingAt(string place, IEnumerable<string> runDirectories) => runDirectories.Select(d => AbandonedJournal.LivingAt(place, d)).FirstOrDefault(static p => p is not null);
+
     /// <summary>What is left, each in front of what it stands on.</summary>
     /// <param name="runDirectories">Where the journals are.</param>
     /// <returns>The journals come last, each behind what it is about.</returns>

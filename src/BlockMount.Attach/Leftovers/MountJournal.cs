@@ -21,8 +21,8 @@ internal sealed class MountJournal : IDisposable
         FileStream file;
         try
         {
-            // Not to be shared is what locks it. The run directory is private, so that its mode does not matter.
-            file = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 0);
+            // A shared lock: who asks for the only one learns that this process lives. The run directory is private, so that the file's mode does not matter.
+            file = new FileStream(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -3,6 +3,7 @@ using BlockMount.Attach.Leftovers;
 using BlockMount.Core.Errors;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Hosting;
+using BlockMount.Platform.Hosts;
 
 namespace BlockMount.Host.Commands;
 
@@ -43,15 +44,16 @@ internal static class UnmountCommand
 
     private static async Task<int> UnmountAsync(string path, CancellationToken cancellation)
     {
-        var hosts = await RunningHosts.ListAsync(cancellation);
-        if (hosts.FirstOrDefault(h => h.Mount == path) is { } host)
+        // A host that is busy may be slow to say what it is, so its record is asked first.
+        var place = AbandonedMounts.PlaceOf(path);
+        if ((AbandonedMounts.LivingAt(place, RunDirectory.Existing()) ?? await HostAtAsync(path, cancellation)) is { } pid)
         {
-            await RunningHosts.StopAsync(host.Pid, cancellation);
+            await RunningHosts.StopAsync(pid, cancellation);
             Console.WriteLine($"{path}: unmounted, everything is written.");
             return ExitCode.Done;
         }
 
-        var leftovers = (await HostLeftovers.FindAsync(cancellation)).Where(l => l.Directory == path).ToList();
+        var leftovers = (await HostLeftovers.FindAsync(cancellation)).Where(l => l.Directory == place).ToList();
         if (leftovers.Count == 0)
         {
             throw new DiskException(ErrorKind.NotFound, $"{path}: nothing of this user's is mounted there; blockmount list shows what is.");
@@ -67,6 +69,9 @@ internal static class UnmountCommand
             $"blockmount: {path}: unmounted, but the process that served it had been killed; what nobody had flushed may be lost.");
         return ExitCode.Done;
     }
+
+    private static async Task<int?> HostAtAsync(string path, CancellationToken cancellation) =>
+        (await RunningHosts.ListAsync(cancellation)).FirstOrDefault(h => h.Mount == path)?.Pid;
 
     private static async Task<int> UnmountAllAsync(CancellationToken cancellation)
     {

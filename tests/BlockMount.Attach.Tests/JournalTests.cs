@@ -24,7 +24,7 @@ public sealed class JournalTests : IDisposable
             journal.Begin(new MountStep(MountStepKind.FileSystem, "/mnt/x", "/dev/loop3"));
             Assert.Equal(0, folder);
             Assert.Null(AbandonedJournal.TryRead(path));
-            Assert.Empty(AbandonedMounts.Find([_folder.Root]));
+            Assert.Empty(Find());
             Assert.Equal(Environment.ProcessId, AbandonedMounts.LivingAt("/mnt/x", [_folder.Root]));
             Assert.Null(AbandonedMounts.LivingAt("/mnt/y", [_folder.Root]));
         }
@@ -74,7 +74,7 @@ public sealed class JournalTests : IDisposable
             journal.Begin(new MountStep(MountStepKind.Files, _folder["mnt"]));
         }
 
-        var found = AbandonedMounts.Find([_folder.Root]);
+        var found = Find();
         Assert.Equal([("folder", _folder["full"]), ("folder", _folder["empty"]), ("record", _folder["9.mount"])], found.Select(f => (f.Kind, f.What)));
         var results = await AbandonedMounts.RemoveAsync(found, TestContext.Current.CancellationToken);
         Assert.Equal([false, true, false], results.Select(r => r.Failure is null));
@@ -84,4 +84,7 @@ public sealed class JournalTests : IDisposable
         Assert.Equal(_folder["file"], Host.LoopTable.BackingFileOf(loop.Path));
         Assert.Contains(_folder["mnt"], await File.ReadAllTextAsync("/proc/mounts", TestContext.Current.CancellationToken), StringComparison.Ordinal);
     }
+
+    /// <summary>Other tests may leave mounts of killed processes at the same time.</summary>
+    private List<Leftover> Find() => AbandonedMounts.Find([_folder.Root]).Where(l => l.What.StartsWith(_folder.Root, StringComparison.Ordinal)).ToList();
 }

@@ -31,7 +31,7 @@ public sealed class ImageMount : IAsyncDisposable
         _request = request;
         _run = run;
         _roads = roads;
-        _undo = new MountSteps(request.JournalFile is { } file ? MountJournal.Create(file, request.Device.Name, Posix.RealPath(request.Directory)) : null);
+        _undo = new MountSteps(request.JournalFile is { } file ? MountJournal.Create(file, request.Image ?? request.Device.Name, Posix.RealPath(request.Directory)) : null);
     }
 
     /// <summary>The ways to block devices that there are, the best first; tests put others in.</summary>

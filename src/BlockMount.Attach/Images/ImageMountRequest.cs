@@ -76,6 +76,9 @@ public sealed record ImageMountRequest
     /// <summary>Owner of the files where the file system keeps none; null: this user.</summary>
     public MountOwner? Owner { get; init; }
 
+    /// <summary>What the device shows, for whoever finds the journal; null: the device's name.</summary>
+    public string? Image { get; init; }
+
     /// <summary>
     /// A new file in which every step is recorded before it is done, for whoever finds this process killed; removed in the end. Null for none.
     /// </summary>

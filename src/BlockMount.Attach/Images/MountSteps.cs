@@ -83,7 +83,8 @@ internal sealed class MountSteps(MountJournal? journal)
         while (_steps.Count > left)
         {
             await _steps.Peek().Undo();
-            journal?.Undone(_steps.Pop().Number);
+            var done = _steps.Pop();
+            journal?.Undone(done.Number);
         }
     }
 

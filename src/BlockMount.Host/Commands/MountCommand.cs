@@ -122,6 +122,7 @@ internal static class MountCommand
                 Directory = directory,
                 PrivateFolder = MountFolders.FilesOf(Environment.ProcessId, run),
                 JournalFile = journal,
+                Image = Path.GetFullPath(opened.Path),
                 Partitions = contents.Table.Partitions.Where(static p => !p.IsContainer)
                     .Select(p => new ImagePartition(p.Number, p.Start, p.Length, contents.MountableIn(p)) { WhyReadOnly = p.WhyReadOnly }).ToList(),
                 WholeDiskFileSystem = contents.Table.Content is { IsMountable: true } whole ? whole.Name : null,

@@ -31,6 +31,7 @@ public sealed class NbdServer : IAsyncDisposable
     private int _admitted;
     private long _lastId;
     private bool _isStopping;
+    private bool _isDisposed;
 
     /// <param name="exports">At least one; the first is also the default, unless one has the empty name. Names differ. Others may come later.</param>
     /// <param name="options">Limits; null for the defaults.</param>
@@ -237,6 +238,16 @@ public sealed class NbdServer : IAsyncDisposable
     /// <summary>Stops, giving clients 10 seconds.</summary>
     public async ValueTask DisposeAsync()
     {
+        lock (_lock)
+        {
+            if (_isDisposed)
+            {
+                return;
+            }
+
+            _isDisposed = true;
+        }
+
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(10));
         await StopAsync(deadline.Token);
         _stop.Dispose();

@@ -173,6 +173,35 @@ public sealed class ServingTests
     }
 
     [Fact]
+    public async Task A_server_that_is_abandoned_finishes_what_has_started_and_answers_nothing_more()
+    {
+        var go = new TaskCompletionSource();
+        var device = new SlowDevice(1 << 20) { Gate = (_, _) => go.Task };
+        var export = new NbdExport("disk", device);
+        var server = new NbdServer([export]);
+        using var folder = new TempFolder();
+        using var listener = Listening.UnixSocketListener.Bind(folder["pair"]);
+        using var client = new RawClient(listener.Path);
+        var served = server.Serve(await listener.Socket.AcceptAsync(), export);
+        client.Request(NBD_CMD_WRITE, 0, 512, payload: Enumerable.Repeat((byte)7, 512).ToArray());
+        while (device.Running == 0)
+        {
+            await Task.Delay(5);
+        }
+
+        var abandoned = server.AbandonAsync();
+        Assert.False(abandoned.IsCompleted);
+        go.SetResult();
+        await abandoned.WaitAsync(TimeSpan.FromSeconds(20));
+        await served.WaitAsync(TimeSpan.FromSeconds(20));
+
+        Assert.Equal(7, device.Bytes[0]);
+        Assert.True(client.IsClosed(), "the write was answered");
+        await server.DisposeAsync();
+        await server.DisposeAsync();
+    }
+
+    [Fact]
     public async Task Clients_are_served_over_tcp_without_delay()
     {
         var device = new MemoryDevice(1 << 20);

@@ -97,10 +97,16 @@ internal sealed record AttachRecord
         }
     }
 
-    /// <summary>Removes it, and then the file of unflushed writes beside it: a record without that file means that writes are lost.</summary>
+    /// <summary>
+    /// Removes it, and then the file of unflushed writes beside it: a record without that file means that writes are lost. Of a process that was killed its control socket as well.
+    /// </summary>
     public void Forget(string directory)
     {
         File.Delete(Path.Combine(directory, Pid.ToString(CultureInfo.InvariantCulture) + Suffix));
         File.Delete(LogOf(directory, Pid));
+        if (Pid != Environment.ProcessId)
+        {
+            File.Delete(Path.Combine(directory, Pid.ToString(CultureInfo.InvariantCulture) + ControlSocket.Suffix));
+        }
     }
 }

@@ -10,7 +10,7 @@ namespace BlockMount.Host.Hosting;
 /// <summary>The hosts of this user that run now, found by their control sockets.</summary>
 internal static class RunningHosts
 {
-    private static readonly TimeSpan s_statusTimeout = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_statusTimeout = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan s_stopTimeout = TimeSpan.FromMinutes(5);
 
     public static async Task<IReadOnlyList<HostStatus>> ListAsync(CancellationToken cancellationToken)

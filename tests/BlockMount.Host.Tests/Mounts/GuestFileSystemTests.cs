@@ -62,7 +62,7 @@ public sealed class GuestFileSystemTests
                 shift 3
                 made $size live "$@"
                 mkdir -p on; mount -t $type -o loop live on
-                echo "written to $type" > on/note; fsfreeze --freeze on; fsfreeze --unfreeze on
+                echo "written to $type" > on/note; sync; sleep 1; [ $type = ntfs3 ] || { fsfreeze --freeze on; fsfreeze --unfreeze on; }
                 echo new > on/new; sync on/new
                 cp --sparse=always live $file
                 umount on; rm live

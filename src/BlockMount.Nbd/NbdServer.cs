@@ -183,15 +183,7 @@ public sealed class NbdServer : IAsyncDisposable
     /// <param name="deadline">When cancelled, connections are closed without waiting for the device or for clients that do not read.</param>
     public async Task StopAsync(CancellationToken deadline = default)
     {
-        NbdConnection[] connections;
-        lock (_lock)
-        {
-            _isStopping = true;
-            connections = [.. _connections.Values];
-        }
-
-        await _stop.CancelAsync();
-        await Task.WhenAll(_acceptLoops);
+        var connections = await CloseDoorAsync();
         foreach (var connection in connections)
         {
             connection.Stop();
@@ -218,15 +210,7 @@ public sealed class NbdServer : IAsyncDisposable
     /// </summary>
     public async Task AbandonAsync()
     {
-        NbdConnection[] connections;
-        lock (_lock)
-        {
-            _isStopping = true;
-            connections = [.. _connections.Values];
-        }
-
-        await _stop.CancelAsync();
-        await Task.WhenAll(_acceptLoops);
+        var connections = await CloseDoorAsync();
         foreach (var connection in connections)
         {
             connection.Abort();
@@ -349,6 +333,22 @@ public sealed class NbdServer : IAsyncDisposable
         oldest?.Abort();
         connection.Start();
         return connection.Closed;
+    }
+
+    /// <summary>Takes no more clients.</summary>
+    /// <returns>Those that are there.</returns>
+    private async Task<NbdConnection[]> CloseDoorAsync()
+    {
+        NbdConnection[] connections;
+        lock (_lock)
+        {
+            _isStopping = true;
+            connections = [.. _connections.Values];
+        }
+
+        await _stop.CancelAsync();
+        await Task.WhenAll(_acceptLoops);
+        return connections;
     }
 
     private async Task AcceptAsync(Socket listener, CancellationToken cancellationToken)

@@ -103,24 +103,7 @@ internal static class AttachCommand
             BackgroundLauncher.Ready();
         }
 
-        var interrupted = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        await using var registration = cancellation.Register(interrupted.SetResult);
-        await Task.WhenAny(host.Completion, interrupted.Task);
-        while (!host.Completion.IsCompleted)
-        {
-            try
-            {
-                await host.DetachAsync();
-            }
-            catch (DiskException e) when (e.Kind == ErrorKind.Busy)
-            {
-                // Whoever uses it has data on the way; it goes on until they have finished.
-                await Console.Error.WriteLineAsync($"blockmount: {e.Message} Waiting for them.");
-                await Task.WhenAny(host.Completion, Task.Delay(TimeSpan.FromSeconds(2), CancellationToken.None));
-            }
-        }
-
-        await host.Completion;
+        await UntilReleased.WaitAsync(host.Completion, host.DetachAsync, cancellation);
         return ExitCode.Done;
     }
 

@@ -147,7 +147,7 @@ internal static class MountCommand
             BackgroundLauncher.Ready();
         }
 
-        await UntilUnmountedAsync(mount, cancellation);
+        await UntilReleased.WaitAsync(mount.Completion, mount.UnmountAsync, cancellation);
 
         HostStatus Status() => new()
         {
@@ -159,28 +159,6 @@ internal static class MountCommand
             Mount = directory,
             Devices = mount.Mounted.Select(m => m.Device).OfType<string>().ToList(),
         };
-    }
-
-    private static async Task UntilUnmountedAsync(ImageMount mount, CancellationToken cancellation)
-    {
-        var interrupted = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        await using var registration = cancellation.Register(interrupted.SetResult);
-        await Task.WhenAny(mount.Completion, interrupted.Task);
-        while (!mount.Completion.IsCompleted)
-        {
-            try
-            {
-                await mount.UnmountAsync();
-            }
-            catch (DiskException e) when (e.Kind == ErrorKind.Busy)
-            {
-                // Ending now would cut off whoever still uses it, with data on the way; it goes on until they have finished.
-                await Console.Error.WriteLineAsync($"blockmount: {e.Message} Waiting for them.");
-                await Task.WhenAny(mount.Completion, Task.Delay(TimeSpan.FromSeconds(2), CancellationToken.None));
-            }
-        }
-
-        await mount.Completion;
     }
 
     private static void Report(ImageMount mount, string directory, OpenedImage opened, bool json)

@@ -133,6 +133,10 @@ internal sealed class AttachHost : IAsyncDisposable
                 await Device.DetachAsync(force: false);
             }
         }
+        catch (DiskException e) when (e.Kind == ErrorKind.NotFound && !Device.Node.IsAttached)
+        {
+            // Somebody else has disconnected it this moment.
+        }
         finally
         {
             _ending.Release();

@@ -9,6 +9,9 @@ internal static class Blockmount
 {
     public static string Program { get; } = Path.Combine(AppContext.BaseDirectory, "blockmount");
 
+    /// <summary>The program for emulated guests, where compiling at run time takes seconds: the packaged one of the same build when <c>tests/run</c> made it.</summary>
+    public static string GuestProgram { get; } = Environment.GetEnvironmentVariable("BLOCKMOUNT_TEST_GUEST_PROGRAM") ?? Program;
+
     /// <summary>Runs it as an ordinary user. Skips where such a user cannot reach this checkout.</summary>
     public static async Task<PeerResult> RunAsNobodyAsync(params string[] arguments)
     {

@@ -78,7 +78,8 @@ internal static class MountCommand
             var name = result.GetRequiredValue(image);
             if (choices.Road != MountRoad.Files && await opener.PartitionNodeAsync(name, request, cancellation) is { } node)
             {
-                (name, request) = (node, request with { Partition = null });
+                // The node is a disk of its own, without a table.
+                (name, request, choices) = (node, request with { Partition = null }, choices with { Choice = MountChoice.Auto });
             }
 
             await using var opened = await opener.OpenAsync(name, request with { Partition = null }, cancellation);

@@ -67,9 +67,13 @@ public sealed class AttachGuestTests
                 say attach leaf.vdi
                 dd if=/dev/urandom of=/dev/nbd0 bs=1M seek=600 count=8 oflag=direct 2> /dev/null
                 sync; "$BLOCKMOUNT" status leaf > /dev/null
-                blkdiscard -o $((600 << 20)) -l $((4 << 20)) /dev/nbd0
-                blkdiscard -z -o $((604 << 20)) -l $((4 << 20)) /dev/nbd0
+                blkdiscard -f -o $((600 << 20)) -l $((4 << 20)) /dev/nbd0
+                fallocate -p -o $((604 << 20)) -l $((4 << 20)) /dev/nbd0
                 cmp -n $((8 << 20)) /dev/nbd0 /dev/zero -i $((600 << 20)):0
+                # This one asks that the space be kept.
+                dd if=/dev/urandom of=/dev/nbd0 bs=1M seek=608 count=4 oflag=direct 2> /dev/null
+                blkdiscard -fz -o $((608 << 20)) -l $((4 << 20)) /dev/nbd0
+                cmp -n $((4 << 20)) /dev/nbd0 /dev/zero -i $((608 << 20)):0
                 say status leaf
                 say detach leaf
                 "$BLOCKMOUNT" map --json leaf.vdi > map
@@ -78,6 +82,8 @@ public sealed class AttachGuestTests
             for e in json.load(open('map')):
                 if e['start'] < 608 << 20 and e['start'] + e['length'] > 600 << 20:
                     assert e['zero'] and not e['data'], e
+                if e['start'] < 612 << 20 and e['start'] + e['length'] > 608 << 20:
+                    assert e['data'], e
             P
             }
             check 'discarding and zeroing leave holes' holes
@@ -197,6 +203,6 @@ public sealed class AttachGuestTests
         }
 
         return Guest.RunAsync(
-            $"BLOCKMOUNT='{Blockmount.Program}'\n. '{Guest.Folder}/attach.sh'\n{script}", seconds, options);
+            $"BLOCKMOUNT='{Blockmount.GuestProgram}'\n. '{Guest.Folder}/attach.sh'\n{script}", seconds, options);
     }
 }

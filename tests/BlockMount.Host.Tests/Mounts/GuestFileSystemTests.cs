@@ -117,7 +117,7 @@ public sealed class GuestFileSystemTests
     }
 
     internal static Task<GuestReport> RunAsync(string script, params string[] options) => Guest.RunAsync(
-        $". '{Guest.Folder}/mounts.sh'\n{script}", 900, ["--env", "DOTNET_TieredPGO=0", "--env", $"BLOCKMOUNT={Blockmount.Program}", .. options]);
+        $". '{Guest.Folder}/mounts.sh'\n{script}", 900, ["--env", $"BLOCKMOUNT={Blockmount.GuestProgram}", .. options]);
 
     internal static void RequireTools()
     {

@@ -68,7 +68,7 @@ public sealed record ImageMountRequest
     public MountRoad Via { get; init; }
 
     /// <summary>How a disk is attached to the kernel's nbd driver, all but its partitions; null: not at all. What serves it must outlive the mount.</summary>
-    public Func<BlockDevice, NbdAttachRequest>? Nbd { get; init; }
+    public Func<NbdAttachRequest>? Nbd { get; init; }
 
     /// <summary>Mount options of the user's own, as <see cref="OwnOptions.Parse"/> gives them.</summary>
     public IReadOnlyList<string> Options { get; init; } = [];

@@ -32,6 +32,13 @@ public sealed class NbdDevice
     /// <summary>Ends when the device was disconnected, or given up, and every connection is closed.</summary>
     public Task Completion => Task.WhenAll(_connections);
 
+    /// <summary>Whether the kernel has the driver, which is loaded if it can be.</summary>
+    public static async Task<bool> IsSupportedAsync(CancellationToken cancellationToken = default)
+    {
+        await LoadDriverAsync(cancellationToken);
+        return NbdKernel.IsPresent;
+    }
+
     /// <summary>Attaches, and waits for the device and its partitions.</summary>
     /// <exception cref="DiskException">
     /// <see cref="ErrorKind.HostLacks"/>: no driver. <see cref="ErrorKind.AccessDenied"/>: not root. <see cref="ErrorKind.Busy"/>: the device asked for is in use. Otherwise

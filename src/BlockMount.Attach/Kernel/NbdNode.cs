@@ -58,7 +58,7 @@ public readonly record struct NbdNode(int Index)
         RequireBackend(backend);
         if (!force)
         {
-            await RequireUnusedAsync(cancellationToken);
+            await RequireUnusedAsync(Path, "end that first (--force detaches all the same, and loses what is not written yet).", cancellationToken);
             await SettleAsync(cancellationToken);
             var node = Path;
 
@@ -125,15 +125,18 @@ public readonly record struct NbdNode(int Index)
         }
     }
 
-    private async Task RequireUnusedAsync(CancellationToken cancellationToken)
+    /// <param name="path">A device.</param>
+    /// <param name="advice">What to do about it, as the end of a sentence.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="DiskException"><see cref="ErrorKind.Busy"/>, naming who uses it or one of its partitions.</exception>
+    internal static async Task RequireUnusedAsync(string path, string advice, CancellationToken cancellationToken)
     {
         IReadOnlyList<string> users = [];
-        var path = Path;
 
         // Something that looks at every device may hold it for a moment.
         if (!await WaitAsync(() => (users = DiskUsers.Of(path)).Count == 0, TimeSpan.FromSeconds(2), cancellationToken))
         {
-            throw new DiskException(ErrorKind.Busy, $"{path}: {string.Join(", ", users)}; end that first (--force detaches all the same, and loses what is not written yet).") { Path = path };
+            throw new DiskException(ErrorKind.Busy, $"{path}: {string.Join(", ", users)}; {advice}") { Path = path };
         }
     }
 

@@ -9,11 +9,11 @@ namespace BlockMount.Attach.Roads;
 
 /// <summary>A device of the kernel's nbd driver, and its partitions' nodes.</summary>
 /// <param name="request">What is mounted.</param>
-/// <param name="attachment">How a disk is attached, all but its partitions.</param>
+/// <param name="attachment">How the disk is attached, all but its partitions.</param>
 /// <param name="steps">Of the mount.</param>
-internal sealed class NbdRoad(ImageMountRequest request, Func<BlockDevice, NbdAttachRequest> attachment, MountSteps steps) : IDeviceRoad
+internal sealed class NbdRoad(ImageMountRequest request, Func<NbdAttachRequest> attachment, MountSteps steps) : IDeviceRoad
 {
-    private readonly BlockDevice _disk = request is { IsReadOnly: true, Device.IsReadOnly: false } ? new ReadOnlyDevice(request.Device) : request.Device;
+    private readonly BlockDevice _disk = request.Device;
     private NbdDevice? _device;
 
     public MountRoad Kind => MountRoad.Nbd;
@@ -24,7 +24,12 @@ internal sealed class NbdRoad(ImageMountRequest request, Func<BlockDevice, NbdAt
 
     public async Task StartAsync(CancellationToken cancellationToken)
     {
-        var wanted = attachment(_disk) with
+        if (request.IsReadOnly && !_disk.IsReadOnly)
+        {
+            throw Error(ErrorKind.UnsupportedFeature, "it takes writes, and so would its device; the mount is to be read-only.");
+        }
+
+        var wanted = attachment() with
         {
             Partitions = [.. request.Partitions.Select(static p => new NodePartition(p.Number, p.Start, p.Length))],
         };

@@ -214,9 +214,10 @@ internal sealed record HostStatus
 
 /// <summary>What <c>attach</c> made.</summary>
 /// <param name="Device">As <c>/dev/nbd3</c>.</param>
+/// <param name="Via">How the disk came there: <c>nbd</c> or <c>loop</c>.</param>
 /// <param name="Recovered">Whether it was there, waiting for a host that had ended.</param>
 internal sealed record AttachDocument(
-    string Device, string Name, string Image, string Mode, int Pid, long Capacity, int BlockSize, int Connections, IReadOnlyList<AttachedPartition> Partitions, bool Recovered, IReadOnlyList<string> Notes);
+    string Device, string Via, string Name, string Image, string Mode, int Pid, long Capacity, int BlockSize, int Connections, IReadOnlyList<AttachedPartition> Partitions, bool Recovered, IReadOnlyList<string> Notes);
 
 internal sealed record AttachedPartition(int Number, string Device, long Start, long Size);
 

@@ -17,6 +17,7 @@ internal static class AttachCommand
     /// <summary>Hidden: a device that waits is taken over, and none is made.</summary>
     public const string RecoverOnlyOption = "--recover-only";
 
+    private const string Loop = "loop";
     private const int MostConnections = 16;
 
     public static Command Create(ImageOpener opener, IStoreProvider provider)
@@ -24,6 +25,8 @@ internal static class AttachCommand
         var image = new Argument<string?>("IMAGE") { Arity = ArgumentArity.ZeroOrOne, Description = "The disk; with --recover a device, a name or nothing" };
         var name = OptionRules.NotEmpty(new Option<string?>("--name", "-x") { Description = "Name for list, status and detach; default that of the image", HelpName = "NAME" });
         var device = OptionRules.NotEmpty(new Option<string?>("--device") { Description = "This device instead of a free one", HelpName = "/dev/nbdN" });
+        var via = new Option<string?>("--via") { Description = "How the disk comes to the kernel: nbd, loop (a loop device over FUSE, with which no other host can go on), or auto, the first that there is (default)", HelpName = "auto|nbd|loop" };
+        via.AcceptOnlyFromAmong("auto", "nbd", "loop");
         var connections = new Option<int?>("--connections") { Description = $"Connections between the kernel and this program, 1 to {MostConnections}; default one for each processor, at most 4", HelpName = "N" };
         var blockSize = new Option<long?>("--block-size") { Description = "Bytes of a logical sector: 512, 1024, 2048 or 4096; default that of the disk", HelpName = "BYTES", CustomParser = ImageOptions.SizeOption("--block-size", "").CustomParser };
         var timeout = new Option<int>("--timeout") { Description = "Seconds after which the kernel sends a request again that has no answer, as after a change of hosts; default 30", HelpName = "SECONDS", DefaultValueFactory = static _ => 30 };
@@ -36,9 +39,9 @@ internal static class AttachCommand
         var child = new Option<bool>(BackgroundLauncher.ChildOption) { Hidden = true };
         var json = CommonArguments.Json();
         var options = new ImageOptions();
-        var command = new Command("attach", "Make a disk a block device of this host (/dev/nbdN); prints the device.")
+        var command = new Command("attach", "Make a disk a block device of this host (/dev/nbdN, or a loop device over FUSE); prints the device.")
         {
-            image, name, device, connections, blockSize, timeout, reconnect, discard, recover, foreground, recoverOnly, child, json,
+            image, name, device, via, connections, blockSize, timeout, reconnect, discard, recover, foreground, recoverOnly, child, json,
         };
         options.AddTo(command);
         command.SetExamples("blockmount attach leaf.vdi", "blockmount attach --read-only --device /dev/nbd3 leaf.vdi", "blockmount detach /dev/nbd0", "blockmount attach --recover");
@@ -56,8 +59,9 @@ internal static class AttachCommand
                 Image = named,
                 Open = options.Read(result),
                 Name = result.GetValue(name),
+                Via = result.GetValue(via) is { } road and not "auto" ? road : null,
                 Index = IndexOf(result.GetValue(device)),
-                Connections = InRange("--connections", result.GetValue(connections) ?? Math.Clamp(Environment.ProcessorCount, 1, 4), 1, MostConnections),
+                Connections = InRange("--connections", result.GetValue(connections) ?? KernelExport.UsualConnections, 1, MostConnections),
                 BlockSize = result.GetResult(blockSize) is null ? null : BlockSizeOf(result.GetValue(blockSize)),
                 Timeout = TimeSpan.FromSeconds(InRange("--timeout", result.GetValue(timeout), 1, 24 * 60 * 60)),
                 ReconnectTime = TimeSpan.FromSeconds(InRange("--reconnect-time", result.GetValue(reconnect), 0, 24 * 60 * 60)),
@@ -66,6 +70,7 @@ internal static class AttachCommand
                 InBackground = result.GetValue(child),
                 Json = result.GetValue(json),
             };
+            RequireSense(request, [.. new Option[] { device, connections, timeout, reconnect, discard }.Where(o => result.GetResult(o) is { Implicit: false }).Select(static o => o.Name)]);
             if (!OperatingSystem.IsLinux())
             {
                 throw new DiskException(ErrorKind.HostLacks, "attach makes a device of the Linux kernel; on this host use mount or serve.");
@@ -90,48 +95,62 @@ internal static class AttachCommand
 
     private static async Task<int> RunAsync(ImageOpener opener, IStoreProvider provider, AttachRequest request, CancellationToken cancellation)
     {
-        await using var host = await AttachHost.StartAsync(opener, provider, request, cancellation);
-        if (!host.Export.Device.IsReadOnly && ReclaimSafety.Pin() is { } refusal)
+        await using var disk = await StartAsync(opener, provider, request, cancellation);
+        if (!disk.IsReadOnly && ReclaimSafety.Pin() is { } refusal)
         {
             await Console.Error.WriteLineAsync($"blockmount: warning: {refusal}");
         }
 
-        await using var control = new ControlSocket(RunDirectory.Ensure(), new HostControl(host.Status, host.DetachAsync) { HandOver = host.HandOverAsync });
-        Report(host, request);
+        await using var control = new ControlSocket(RunDirectory.Ensure(), disk.Control);
+        Report(disk, request);
         if (request.InBackground)
         {
             BackgroundLauncher.Ready();
         }
 
-        await UntilReleased.WaitAsync(host.Completion, host.DetachAsync, cancellation);
+        await UntilReleased.WaitAsync(disk.Completion, disk.DetachAsync, cancellation);
         return ExitCode.Done;
     }
 
-    private static void Report(AttachHost host, AttachRequest request)
+    /// <summary>What only the nbd driver has makes that the road; so does a device that waits for a host.</summary>
+    private static async Task<IAttachedDisk> StartAsync(ImageOpener opener, IStoreProvider provider, AttachRequest request, CancellationToken cancellation) =>
+        request.Via == Loop || (request is { Via: null, Index: null, RecoverOnly: false } && !await NbdDevice.IsSupportedAsync(cancellation))
+            ? await LoopHost.StartAsync(opener, request, cancellation)
+            : await AttachHost.StartAsync(opener, provider, request, cancellation);
+
+    private static void RequireSense(AttachRequest request, IReadOnlyList<string> given)
     {
-        var status = host.Status();
+        if (request.Via == Loop && given.Count > 0)
+        {
+            throw Wrong($"{given[0]} is for devices of the nbd driver; leave it out, or --via loop.");
+        }
+    }
+
+    private static void Report(IAttachedDisk disk, AttachRequest request)
+    {
+        var status = disk.Control.Status();
         var facts = status.Exports[0];
-        var partitions = KernelPartitions.Of(host.Device.Device);
+        var partitions = KernelPartitions.Of(disk.Device);
         if (request.Json)
         {
             var shown = partitions.Select(static p => new AttachedPartition(p.Number, p.Path, p.Start, p.Length)).ToList();
             var document = new AttachDocument(
-                host.Device.Device, status.Name, facts.Image, facts.Mode ?? string.Empty, status.Pid, host.Export.Size, host.BlockSize, host.Connections, shown, host.IsTakenOver, host.Device.Notes);
+                disk.Device, disk.Via, status.Name, facts.Image, facts.Mode ?? string.Empty, status.Pid, disk.Capacity, disk.BlockSize, disk.Connections, shown, disk.IsTakenOver, disk.Notes);
             Console.WriteLine(JsonSerializer.Serialize(document, JsonModels.Default.AttachDocument));
             return;
         }
 
-        foreach (var note in host.Device.Notes)
+        foreach (var note in disk.Notes)
         {
-            Console.Error.WriteLine($"blockmount: warning: {note}");
+            Console.Error.WriteLine($"blockmount: {note}");
         }
 
-        if (host.IsTakenOver)
+        if (disk.Via == Loop && request.Via is null)
         {
-            Console.Error.WriteLine($"blockmount: {host.Device.Device}: taken over; {host.Repeated} writes that were acknowledged and not flushed were repeated.");
+            Console.Error.WriteLine($"blockmount: the kernel has no nbd driver (modprobe nbd); {disk.Device} is a loop device over FUSE, and fails when process {status.Pid} is killed.");
         }
 
-        Console.WriteLine(host.Device.Device);
+        Console.WriteLine(disk.Device);
     }
 
     private static int? IndexOf(string? device) => device is null

@@ -10,6 +10,7 @@ namespace BlockMount.Host.Commands;
 /// <summary><c>detach</c>: gives a device back, and returns when everything is written and gone.</summary>
 internal static class DetachCommand
 {
+    private const string LoopMark = "/dev/loop";
     private const string OwnMark = "blockmount:";
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
 
@@ -23,6 +24,11 @@ internal static class DetachCommand
         command.SetWork(async (result, cancellation) =>
         {
             var wanted = result.GetRequiredValue(device);
+            if (await HostOfLoopAsync(wanted, cancellation) is { } host)
+            {
+                return await DetachLoopAsync(host, result.GetValue(force), result.GetValue(json), cancellation);
+            }
+
             var (node, record) = Find(wanted);
             var backend = node.Backend;
             var isServed = record is { IsServed: true };
@@ -54,6 +60,29 @@ internal static class DetachCommand
             return ExitCode.Done;
         });
         return command;
+    }
+
+    /// <summary>The running host of a loop device that is meant; null when none is.</summary>
+    private static async Task<HostStatus?> HostOfLoopAsync(string wanted, CancellationToken cancellationToken)
+    {
+        var hosts = (await RunningHosts.ListAsync(cancellationToken)).Where(static h => h.Command == "attach" && h.Devices is { Count: > 0 } devices && devices[0].StartsWith(LoopMark, StringComparison.Ordinal));
+        var found = hosts.Where(h => h.Name == wanted || h.Devices![0] == wanted).ToList();
+        return found.Count < 2
+            ? found.FirstOrDefault()
+            : throw new DiskException(ErrorKind.InvalidArgument, $"{wanted}: {string.Join(" and ", found.Select(static h => h.Devices![0]))} have that name; name the device.");
+    }
+
+    private static async Task<int> DetachLoopAsync(HostStatus host, bool force, bool json, CancellationToken cancellationToken)
+    {
+        var device = host.Devices![0];
+        if (force)
+        {
+            throw new DiskException(ErrorKind.InvalidArgument, $"{device}: --force is for devices of the nbd driver; a loop device goes when nobody uses it any more.") { Path = device };
+        }
+
+        await RunningHosts.StopAsync(host.Pid, cancellationToken);
+        Console.WriteLine(json ? JsonSerializer.Serialize(new DetachDocument(device, host.Exports[0].Image), JsonModels.Default.DetachDocument) : $"{device}: detached, everything is written.");
+        return ExitCode.Done;
     }
 
     private static (NbdNode Node, AttachRecord? Record) Find(string wanted)

@@ -106,7 +106,7 @@ internal static class MountCommand
         await using var meter = new MeterDevice(new PeriodicFlushDevice(new OrderedWritesDevice(opened.Device), ServeDefaults.FlushInterval));
         var contents = await DiskContents.ReadAsync(meter, new PartitionReadOptions { AllowTruncated = allowTruncated }, cancellation);
         var run = RunDirectory.Ensure();
-        await using var kernel = new KernelExport(opened);
+        await using var kernel = new KernelExport(string.Empty, meter, opened);
         var journal = MountFolders.JournalOf(Environment.ProcessId, run);
         foreach (var cleared in await AbandonedMounts.ClearWayAsync(directory, journal, RunDirectory.Existing(), cancellation))
         {
@@ -130,7 +130,7 @@ internal static class MountCommand
                 IsReadOnly = meter.IsReadOnly,
                 Choice = choices.Choice,
                 Via = choices.Road,
-                Nbd = kernel.Attach,
+                Nbd = () => kernel.Request(KernelExport.BackendOf(opened, Path.GetFullPath(opened.Path))),
                 Options = choices.Options,
                 Owner = MountOwner.OfCaller(Environment.GetEnvironmentVariable),
                 Info = JsonSerializer.SerializeToUtf8Bytes(info, JsonModels.Default.InfoDocument),

@@ -6,58 +6,64 @@ using BlockMount.Core.Partitions;
 using BlockMount.Core.Storage;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Images;
-using BlockMount.Nbd;
-using BlockMount.Platform.Engine;
 using BlockMount.Platform.Hosts;
 
 namespace BlockMount.Host.Hosting;
 
 /// <summary>A disk as a device of the kernel, from the open image to the last flush, or to the host that takes over.</summary>
-internal sealed class AttachHost : IAsyncDisposable
+internal sealed class AttachHost : IAttachedDisk
 {
     private const long SmallestLogRoom = 1 << 20;
-    private static readonly TimeSpan LockPatience = TimeSpan.FromSeconds(10);
-    private static readonly TimeSpan BetweenTries = TimeSpan.FromMilliseconds(100);
 
     private readonly AttachRequest _request;
     private readonly OpenedImage _opened;
     private readonly MeterDevice _disk;
-    private readonly NbdServer _server;
+    private readonly KernelExport _kernel;
+    private readonly ChainWork _work;
+    private readonly Lock _recording = new();
     private readonly DateTimeOffset _since = DateTimeOffset.UtcNow;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly SemaphoreSlim _ending = new(1);
     private AttachRecord _record;
+    private NbdDevice _device = null!;
 
     private AttachHost(AttachRequest request, OpenedImage opened, MeterDevice disk, AttachRecord record)
     {
         (_request, _opened, _disk, _record) = (request, opened, disk, record);
-        Export = new NbdExport(record.Name, disk)
+        _kernel = new KernelExport(record.Name, disk, opened, request.Trim);
+        _work = new ChainWork(opened, record.Name, Follow);
+        Control = new HostControl(Status, DetachAsync)
         {
-            Trim = (request.Trim ?? !opened.WritesToDevice) && !disk.IsReadOnly,
-            Description = ExportDescription.Of(opened),
+            HandOver = HandOverAsync,
+            Exports = new AttachControl(record.Name, _work),
+            Metrics = Metrics,
+            Problems = Problems,
         };
-
-        // The kernel is no stranger that could hold up others: however long it takes over a request, it is under way.
-        _server = new NbdServer([Export], new NbdServerOptions { IoLoop = RingLoop.TryCreate, ProgressTimeout = TimeSpan.FromDays(1) });
     }
 
-    public NbdExport Export { get; }
+    public HostControl Control { get; }
 
-    /// <summary>Set once it is attached.</summary>
-    public NbdDevice Device { get; private set; } = null!;
+    public string Device => _device.Device;
 
-    /// <summary>Bytes of a logical sector of the device.</summary>
-    public int BlockSize => _request.BlockSize ?? Math.Clamp(_disk.LogicalSectorSize, 512, 4096);
+    public string Via => "nbd";
+
+    public long Capacity => _kernel.Export.Size;
+
+    public bool IsReadOnly => _disk.IsReadOnly;
+
+    public int BlockSize => _request.BlockSize ?? _kernel.UsualBlockSize;
 
     public int Connections => _record.Connections;
 
-    /// <summary>Whether the device was there, waiting for a host.</summary>
-    public bool IsTakenOver { get; private set; }
+    public IReadOnlyList<string> Notes => IsTakenOver
+        ? [.. _device.Notes, $"{Device}: taken over; {Repeated} writes that were acknowledged and not flushed were repeated."]
+        : _device.Notes;
+
+    public bool IsTakenOver { get; private init; }
 
     /// <summary>Writes repeated that an earlier host had acknowledged and not flushed.</summary>
-    public long Repeated { get; private set; }
+    public long Repeated { get; private init; }
 
-    /// <summary>Ends when nothing is open any more; fails with what went wrong at the end.</summary>
     public Task Completion => _ended.Task;
 
     private static string RunFolder => RunDirectory.Ensure();
@@ -66,19 +72,19 @@ internal sealed class AttachHost : IAsyncDisposable
     /// <exception cref="DiskException">Anything along the way; nothing stays open or attached, but a device that waits goes on waiting.</exception>
     public static async Task<AttachHost> StartAsync(ImageOpener opener, IStoreProvider provider, AttachRequest request, CancellationToken cancellationToken)
     {
-        var opened = await OpenAsync(opener, request, cancellationToken);
+        var opening = await AttachOpening.OpenAsync(opener, request, cancellationToken);
+        var opened = opening.Opened;
         BlockDevice device = opened.Device;
         try
         {
-            var backend = BackendOf(opened);
-            var waiting = AttachTakeOver.Find(backend);
+            var waiting = AttachTakeOver.Find(opening.Backend);
             if (waiting is null && request.RecoverOnly)
             {
                 throw new DiskException(ErrorKind.NotFound, $"{opened.Path}: no device that shows it waits for a host.") { Path = opened.Path };
             }
 
             var canRecover = request.ReconnectTime > TimeSpan.Zero && opened.Overlay != ImageRequest.TemporaryOverlay;
-            var record = RecordOf(request, opened, backend, canRecover);
+            var record = RecordOf(request, opening, canRecover);
             var repeated = 0L;
             if (waiting is not null)
             {
@@ -104,7 +110,7 @@ internal sealed class AttachHost : IAsyncDisposable
             }
             catch
             {
-                await host._server.DisposeAsync();
+                await host._kernel.DisposeAsync();
                 if (waiting is null)
                 {
                     record.Forget(RunFolder);
@@ -121,8 +127,6 @@ internal sealed class AttachHost : IAsyncDisposable
         }
     }
 
-    /// <summary>Detaches the device and closes everything.</summary>
-    /// <exception cref="DiskException"><see cref="ErrorKind.Busy"/>, naming who uses it; or the last flush failed.</exception>
     public async Task DetachAsync()
     {
         await _ending.WaitAsync();
@@ -130,10 +134,10 @@ internal sealed class AttachHost : IAsyncDisposable
         {
             if (!_ended.Task.IsCompleted)
             {
-                await Device.DetachAsync(force: false);
+                await _device.DetachAsync(force: false);
             }
         }
-        catch (DiskException e) when (e.Kind == ErrorKind.NotFound && !Device.Node.IsAttached)
+        catch (DiskException e) when (e.Kind == ErrorKind.NotFound && !_device.Node.IsAttached)
         {
             // Somebody else has disconnected it this moment.
         }
@@ -147,68 +151,62 @@ internal sealed class AttachHost : IAsyncDisposable
 
     /// <summary>Flushes and closes everything, and leaves the device to the host that comes next.</summary>
     /// <exception cref="DiskException">It would not wait for one.</exception>
-    public async Task HandOverAsync()
+    private async Task HandOverAsync()
     {
         if (!_record.CanRecover)
         {
-            throw new DiskException(ErrorKind.InvalidArgument, $"{Device.Device}: it does not wait for another host ({(_opened.Overlay is null ? "--reconnect-time 0" : "--overlay temp")}).");
+            throw new DiskException(ErrorKind.InvalidArgument, $"{Device}: it does not wait for another host ({(_opened.Overlay is null ? "--reconnect-time 0" : "--overlay temp")}).");
         }
 
+        await _work.DisposeAsync();
+
         // Nothing is answered from here on, so that the kernel sends it again to whoever comes.
-        Device.GiveUp();
-        await _server.AbandonAsync();
+        _device.GiveUp();
+        await _kernel.AbandonAsync();
         await Completion;
     }
 
-    public HostStatus Status() => new()
+    private HostStatus Status() => new()
     {
         Name = _record.Name,
         Pid = Environment.ProcessId,
         Command = "attach",
         Since = _since,
-        Exports = [ExportFactsOf.Device(_record.Name, string.Empty, _opened, _disk)],
+        Exports = [ExportFactsOf.Device(_record.Name, string.Empty, _opened, _disk) with { Images = ExportFactsOf.Images(_opened), Traffic = ExportFactsOf.Traffic(_kernel.Traffic) }],
         Clients = [],
-        Devices = [Device.Device],
+        Devices = [Device],
     };
+
+    /// <summary>Everything that counts, as Prometheus reads it.</summary>
+    private string Metrics()
+    {
+        var text = new MetricsText();
+        text.Exports([(_record.Name, _kernel.Traffic)]);
+        text.Images([(_record.Name, ExportFactsOf.Images(_opened) ?? [])]);
+        text.Process();
+        return text.ToString();
+    }
+
+    /// <summary>What keeps data from being as durable as the kernel may think, as sentences.</summary>
+    private IReadOnlyList<string> Problems() => _opened.Live!.Failure is { } failure ? [$"Export '{_record.Name}': {failure.Message}"] : [];
 
     public async ValueTask DisposeAsync()
     {
-        await _server.DisposeAsync();
+        await _work.DisposeAsync();
+        await _kernel.DisposeAsync();
         await _disk.DisposeAsync();
         await _opened.DisposeAsync();
         _ending.Dispose();
     }
 
-    /// <summary>A host that was killed may hold its files for a moment longer.</summary>
-    private static async Task<OpenedImage> OpenAsync(ImageOpener opener, AttachRequest request, CancellationToken cancellationToken)
-    {
-        for (var deadline = Environment.TickCount64 + (long)LockPatience.TotalMilliseconds; ;)
-        {
-            try
-            {
-                return await opener.OpenAsync(request.Image, request.Open, cancellationToken);
-            }
-            catch (DiskException e) when (e.Kind == ErrorKind.Busy && request.RecoverOnly && Environment.TickCount64 < deadline)
-            {
-                await Task.Delay(BetweenTries, cancellationToken);
-            }
-        }
-    }
-
-    /// <summary>What the kernel is told that a device shows.</summary>
-    internal static string BackendOf(OpenedImage opened)
-    {
-        var mode = opened.Overlay is not null ? "overlay" : opened.Device.IsReadOnly ? "ro" : "rw";
-        var window = opened.Device.Length == opened.Chain.Length ? string.Empty : $"#{opened.Device.Length}";
-        return $"blockmount:{mode}:{Path.GetFullPath(opened.Path)}{window}";
-    }
-
-    private static AttachRecord RecordOf(AttachRequest request, OpenedImage opened, string backend, bool canRecover) => new()
+    private static AttachRecord RecordOf(AttachRequest request, AttachOpening opening, bool canRecover) => new()
     {
         Index = request.Index,
-        Name = request.Name ?? Path.GetFileNameWithoutExtension(opened.Path),
-        Image = Path.GetFullPath(opened.Path),
-        Backend = backend,
+        Name = request.Name ?? Path.GetFileNameWithoutExtension(opening.First),
+        Image = opening.First,
+        Asked = opening.Asked,
+        Leaves = opening.Opened.Overlay is null && LeafOf(opening.Opened) is var leaf && leaf != opening.First ? [leaf] : [],
+        Backend = opening.Backend,
         Pid = Environment.ProcessId,
         Started = RunningProcess.StartOf(Environment.ProcessId) ?? 0,
         Connections = request.Connections,
@@ -244,17 +242,11 @@ internal sealed class AttachHost : IAsyncDisposable
     private async Task ConnectAsync(CancellationToken cancellationToken)
     {
         var contents = IsTakenOver ? null : await DiskContents.ReadAsync(_disk, new PartitionReadOptions { AllowTruncated = _request.Open.AllowTruncated }, cancellationToken);
-        var attach = new NbdAttachRequest
+        var attach = _kernel.Request(_record.Backend, _record.Connections, BlockSize) with
         {
             Index = _record.Index,
-            Size = _disk.Length / BlockSize * BlockSize,
-            BlockSize = BlockSize,
-            Flags = Export.TransmissionFlags(NbdReplyStyle.Simple, multiConnection: _record.Connections > 1),
-            Backend = _record.Backend,
-            Connections = _record.Connections,
             Timeout = _request.Timeout,
             ReconnectTime = _record.CanRecover && _request.ReconnectTime > ServeDefaults.LeastReconnectTime ? _request.ReconnectTime : ServeDefaults.LeastReconnectTime,
-            Serve = socket => _server.Serve(socket, Export),
             Partitions = contents?.Table.Partitions.Where(static p => !p.IsContainer).Select(static p => new NodePartition(p.Number, p.Start, p.Length)).ToList(),
         };
         if (attach.Size == 0)
@@ -262,17 +254,39 @@ internal sealed class AttachHost : IAsyncDisposable
             throw new DiskException(ErrorKind.InvalidArgument, $"{_opened.Path}: {_disk.Length} bytes are not one sector of {BlockSize} bytes; the kernel has no such device.") { Path = _opened.Path };
         }
 
-        Device = IsTakenOver ? await NbdDevice.ReconnectAsync(attach, cancellationToken) : await NbdDevice.AttachAsync(attach, cancellationToken);
-        _record = _record with { Index = Device.Node.Index };
-        _record.Write(RunFolder);
+        _device = IsTakenOver ? await NbdDevice.ReconnectAsync(attach, cancellationToken) : await NbdDevice.AttachAsync(attach, cancellationToken);
+        Record(record => record with { Index = _device.Node.Index });
     }
+
+    /// <summary>A host that comes after this one opens the disk by the image that it is in then, and not by the one that was named.</summary>
+    private void Follow(IReadOnlyList<string> leaves)
+    {
+        if (_opened.Overlay is not null)
+        {
+            throw new DiskException(ErrorKind.InvalidArgument, $"Export '{_record.Name}': its changes go to {_opened.Overlay}, over which no other image can be put while it is attached.");
+        }
+
+        Record(record => record with { Leaves = leaves });
+    }
+
+    private void Record(Func<AttachRecord, AttachRecord> change)
+    {
+        lock (_recording)
+        {
+            var next = change(_record);
+            next.Write(RunFolder);
+            _record = next;
+        }
+    }
+
+    private static string LeafOf(OpenedImage opened) => Path.GetFullPath(opened.Layers[^1].Path);
 
     /// <summary>Closes everything when the kernel, or this process in its name, has closed the connections.</summary>
     private async Task WatchAsync()
     {
         try
         {
-            await Device.Completion;
+            await _device.Completion;
             try
             {
                 if (!_disk.IsReadOnly)
@@ -282,7 +296,8 @@ internal sealed class AttachHost : IAsyncDisposable
             }
             finally
             {
-                await _server.DisposeAsync();
+                await _work.DisposeAsync();
+                await _kernel.DisposeAsync();
                 await _disk.DisposeAsync();
             }
 

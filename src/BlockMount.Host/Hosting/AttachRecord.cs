@@ -20,8 +20,16 @@ internal sealed record AttachRecord
 
     public required string Name { get; init; }
 
-    /// <summary>The leaf's file as it was named at the beginning.</summary>
+    /// <summary>The leaf's file at the beginning.</summary>
     public required string Image { get; init; }
+
+    /// <summary><see cref="AttachOpening.Asked"/>.</summary>
+    public required string Asked { get; init; }
+
+    /// <summary>
+    /// The leaf's file when a snapshot or a merge has put another in the place of <see cref="Image"/>; while that is under way both that it may be, the newest first. Empty before.
+    /// </summary>
+    public IReadOnlyList<string> Leaves { get; init; } = [];
 
     /// <summary>What <c>/sys/block/nbdN/backend</c> says.</summary>
     public required string Backend { get; init; }
@@ -56,6 +64,10 @@ internal sealed record AttachRecord
 
     /// <summary>Whether writes that were acknowledged may be nowhere but in the file beside it.</summary>
     public static bool HasLog(AttachRecord record) => RunDirectory.Existing().Any(d => File.Exists(LogOf(d, record.Pid)));
+
+    /// <summary>Of the host that was killed last of those that showed this, while the device waits; null when none does.</summary>
+    public static AttachRecord? WaitingFor(string asked) => ReadAll().Where(r => r.Record.Asked == asked && !r.Record.IsServed && r.Record.FindNode() is not null)
+        .OrderBy(static r => File.GetLastWriteTimeUtc(r.File)).Select(static r => r.Record).LastOrDefault();
 
     /// <summary>Every one in the run directories; what is none is left out.</summary>
     public static IReadOnlyList<(string File, AttachRecord Record)> ReadAll()

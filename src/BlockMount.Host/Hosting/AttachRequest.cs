@@ -15,6 +15,9 @@ internal sealed record AttachRequest
     /// <summary>Null takes the image's own.</summary>
     public string? Name { get; init; }
 
+    /// <summary>How the disk is to come to the kernel: <c>nbd</c> or <c>loop</c>; null takes the first that the host has.</summary>
+    public string? Via { get; init; }
+
     /// <summary>Number of the device; null takes a free one.</summary>
     public int? Index { get; init; }
 

@@ -28,9 +28,6 @@ internal sealed record AttachTakeOver(NbdNode Node, IReadOnlyList<(string File, 
         return null;
     }
 
-    /// <summary>Whether the image may be opened again: the hosts before told the kernel of writes that only their log knows.</summary>
-    
-
     /// <summary>Repeats on the disk what the hosts before had acknowledged and not flushed, and makes it durable.</summary>
     /// <returns>How many writes were repeated.</returns>
     /// <exception cref="DiskException">A log is gone, damaged or still being written to, or the disk failed; the device goes on waiting.</exception>

@@ -1,47 +1,78 @@
+using System.Globalization;
 using BlockMount.Attach.Kernel;
 using BlockMount.Core.Devices;
 using BlockMount.Host.Images;
 using BlockMount.Nbd;
+using BlockMount.Nbd.Statistics;
 using BlockMount.Platform.Engine;
 
 namespace BlockMount.Host.Hosting;
 
-/// <summary>Serves one disk to the kernel's nbd driver, for a mount; no other host can go on with it.</summary>
-internal sealed class KernelExport(OpenedImage opened) : IAsyncDisposable
+/// <summary>Serves one disk to the kernel's nbd driver.</summary>
+internal sealed class KernelExport : IAsyncDisposable
 {
     private const int MostConnections = 4;
     private const int SmallestSector = 512;
     private const int LargestSector = 4096;
-    private NbdServer? _server;
+    private readonly NbdServer _server;
 
-    /// <summary>How a device of the kernel is made of the disk.</summary>
-    /// <param name="disk">The disk, or one over it that takes no writes.</param>
-    public NbdAttachRequest Attach(BlockDevice disk)
+    /// <param name="name">Of the export.</param>
+    /// <param name="disk">What is shown of the image; not closed here.</param>
+    /// <param name="opened">The image.</param>
+    /// <param name="trim">Whether space may be given back; null for yes unless it is a block device's.</param>
+    public KernelExport(string name, BlockDevice disk, OpenedImage opened, bool? trim = null)
     {
-        var export = new NbdExport(string.Empty, disk) { Trim = !opened.WritesToDevice && !disk.IsReadOnly, Description = ExportDescription.Of(opened) };
+        Export = new NbdExport(name, disk) { Trim = (trim ?? !opened.WritesToDevice) && !disk.IsReadOnly, Description = ExportDescription.Of(opened) };
 
         // The kernel is no stranger that could hold up others: however long it takes over a request, it is under way.
-        var server = new NbdServer([export], new NbdServerOptions { IoLoop = RingLoop.TryCreate, ProgressTimeout = TimeSpan.FromDays(1) });
-        _server = server;
-        var connections = Math.Clamp(Environment.ProcessorCount, 1, MostConnections);
-        var sector = Math.Clamp(disk.LogicalSectorSize, SmallestSector, LargestSector);
+        _server = new NbdServer([Export], new NbdServerOptions { IoLoop = RingLoop.TryCreate, ProgressTimeout = TimeSpan.FromDays(1) });
+    }
+
+    /// <summary>Connections when nobody says: one for each processor, at most 4.</summary>
+    public static int UsualConnections => Math.Clamp(Environment.ProcessorCount, 1, MostConnections);
+
+    public NbdExport Export { get; }
+
+    /// <summary>Requests since the beginning.</summary>
+    public NbdTraffic Traffic => _server.TrafficOf(Export);
+
+    /// <summary>Bytes of a logical sector when nobody says.</summary>
+    public int UsualBlockSize => BlockSizeOf(Export.Device);
+
+    /// <summary>Bytes of a logical sector of a disk, as far as the kernel has such devices.</summary>
+    public static int BlockSizeOf(BlockDevice disk) => Math.Clamp(disk.LogicalSectorSize, SmallestSector, LargestSector);
+
+    /// <summary>What the kernel is told that a device shows; it stays while the device is there.</summary>
+    /// <param name="opened">The image.</param>
+    /// <param name="file">By which the device is known, as a whole path.</param>
+    public static string BackendOf(OpenedImage opened, string file)
+    {
+        var mode = opened.Overlay is not null ? "overlay" : opened.Device.IsReadOnly ? "ro" : "rw";
+        var window = opened.Device.Length == opened.Disk.Length ? string.Empty : string.Create(CultureInfo.InvariantCulture, $"#{opened.Device.Length}");
+        return $"blockmount:{mode}:{file}{window}";
+    }
+
+    /// <summary>How a device of the kernel is made of it.</summary>
+    /// <param name="backend">What the device tells that it shows.</param>
+    /// <param name="connections">Null for the usual number.</param>
+    /// <param name="blockSize">Bytes of a logical sector; null for the usual ones.</param>
+    public NbdAttachRequest Request(string backend, int? connections = null, int? blockSize = null)
+    {
+        var (sockets, sector) = (connections ?? UsualConnections, blockSize ?? UsualBlockSize);
         return new NbdAttachRequest
         {
-            Size = disk.Length / sector * sector,
+            Size = Export.Device.Length / sector * sector,
             BlockSize = sector,
-            Flags = export.TransmissionFlags(NbdReplyStyle.Simple, multiConnection: connections > 1),
-            Backend = AttachHost.BackendOf(opened),
-            Connections = connections,
+            Flags = Export.TransmissionFlags(NbdReplyStyle.Simple, multiConnection: sockets > 1),
+            Backend = backend,
+            Connections = sockets,
             ReconnectTime = ServeDefaults.LeastReconnectTime,
-            Serve = socket => server.Serve(socket, export),
+            Serve = socket => _server.Serve(socket, Export),
         };
     }
 
-    public async ValueTask DisposeAsync()
-    {
-        if (_server is not null)
-        {
-            await _server.DisposeAsync();
-        }
-    }
+    /// <summary>Ends without answering what is under way; the kernel sends it again to whoever serves the device next.</summary>
+    public Task AbandonAsync() => _server.AbandonAsync();
+
+    public ValueTask DisposeAsync() => _server.DisposeAsync();
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using BlockMount.Host.Cli;
 using BlockMount.Nbd.Statistics;
 
 namespace BlockMount.Host.Hosting;
@@ -26,6 +27,18 @@ internal sealed class MetricsText
     public static IReadOnlyList<(NbdOperation Operation, string Name)> Operations => s_operations;
 
     public override string ToString() => _text.ToString();
+
+    /// <summary>What the requests of exports were and how long they took.</summary>
+    public void Exports(IReadOnlyList<(string Name, NbdTraffic Traffic)> exports) =>
+        Traffic("blockmount_export", "export", [.. exports.Select(static e => (Label("export", e.Name), e.Traffic))], histograms: true);
+
+    /// <summary>Sizes of the images of chains.</summary>
+    public void Images(IEnumerable<(string Export, IReadOnlyList<LayerFacts> Images)> chains)
+    {
+        var images = chains.SelectMany(static c => c.Images, static (c, i) => (Labels: $"{Label("export", c.Export)},{Label("image", i.Path)}", Facts: i)).ToArray();
+        Several("blockmount_image_allocated_bytes", "gauge", "Disk content that an image of a chain holds itself.", images.Select(static i => (i.Labels, (double)i.Facts.Allocated)));
+        Several("blockmount_image_file_bytes", "gauge", "Length of the image's files.", images.Select(static i => (i.Labels, (double)i.Facts.FileSize)));
+    }
 
     /// <summary>What an export's, or a client's, requests were and how long they took.</summary>
     /// <param name="prefix">Of the names of the metrics: <c>blockmount_export</c>.</param>

@@ -46,4 +46,6 @@ internal sealed record CompactRequest(int? Image);
 
 internal sealed record SwitchRequest(bool On);
 
+internal sealed record AttachExportRequest(int? Connections);
+
 internal sealed record DrainRequest(int? Seconds, bool Off);

@@ -176,6 +176,9 @@ internal sealed record ExportFacts(
     /// <summary>Whether changes are refused for the time being.</summary>
     public bool WriteProtected { get; init; }
 
+    /// <summary>The device of the kernel that it is as well, as <c>/dev/nbd3</c>; of a server's export.</summary>
+    public string? Device { get; init; }
+
     /// <summary>Of an export that is served over NBD.</summary>
     public TrafficFacts? Traffic { get; init; }
 }
@@ -286,5 +289,6 @@ internal sealed partial class JsonModels : JsonSerializerContext;
 [JsonSerializable(typeof(MergeRequest))]
 [JsonSerializable(typeof(CompactRequest))]
 [JsonSerializable(typeof(SwitchRequest))]
+[JsonSerializable(typeof(AttachExportRequest))]
 [JsonSerializable(typeof(DrainRequest))]
 internal sealed partial class JsonLines : JsonSerializerContext;

@@ -18,7 +18,6 @@ internal static class AttachCommand
     public const string RecoverOnlyOption = "--recover-only";
 
     private const string Loop = "loop";
-    private const int MostConnections = 16;
 
     public static Command Create(ImageOpener opener, IStoreProvider provider)
     {
@@ -27,7 +26,7 @@ internal static class AttachCommand
         var device = OptionRules.NotEmpty(new Option<string?>("--device") { Description = "This device instead of a free one", HelpName = "/dev/nbdN" });
         var via = new Option<string?>("--via") { Description = "How the disk comes to the kernel: nbd, loop (a loop device over FUSE, with which no other host can go on), or auto, the first that there is (default)", HelpName = "auto|nbd|loop" };
         via.AcceptOnlyFromAmong("auto", "nbd", "loop");
-        var connections = new Option<int?>("--connections") { Description = $"Connections between the kernel and this program, 1 to {MostConnections}; default one for each processor, at most 4", HelpName = "N" };
+        var connections = new Option<int?>("--connections") { Description = $"Connections between the kernel and this program, 1 to {KernelExport.MostConnections}; default one for each processor, at most 4", HelpName = "N" };
         var blockSize = new Option<long?>("--block-size") { Description = "Bytes of a logical sector: 512, 1024, 2048 or 4096; default that of the disk", HelpName = "BYTES", CustomParser = ImageOptions.SizeOption("--block-size", "").CustomParser };
         var timeout = new Option<int>("--timeout") { Description = "Seconds after which the kernel sends a request again that has no answer, as after a change of hosts; default 30", HelpName = "SECONDS", DefaultValueFactory = static _ => 30 };
         var reconnect = new Option<int>("--reconnect-time") { Description = "Seconds that the device waits for another host when this one is killed, before it fails requests, default 60; 0: as short as it may be (10), and no other host goes on", HelpName = "SECONDS", DefaultValueFactory = static _ => 60 };
@@ -61,7 +60,7 @@ internal static class AttachCommand
                 Name = result.GetValue(name),
                 Via = result.GetValue(via) is { } road and not "auto" ? road : null,
                 Index = IndexOf(result.GetValue(device)),
-                Connections = InRange("--connections", result.GetValue(connections) ?? KernelExport.UsualConnections, 1, MostConnections),
+                Connections = InRange("--connections", result.GetValue(connections) ?? KernelExport.UsualConnections, 1, KernelExport.MostConnections),
                 BlockSize = result.GetResult(blockSize) is null ? null : BlockSizeOf(result.GetValue(blockSize)),
                 Timeout = TimeSpan.FromSeconds(InRange("--timeout", result.GetValue(timeout), 1, 24 * 60 * 60)),
                 ReconnectTime = TimeSpan.FromSeconds(InRange("--reconnect-time", result.GetValue(reconnect), 0, 24 * 60 * 60)),

@@ -24,9 +24,9 @@ internal static class DetachCommand
         command.SetWork(async (result, cancellation) =>
         {
             var wanted = result.GetRequiredValue(device);
-            if (await HostOfLoopAsync(wanted, cancellation) is { } host)
+            if (await HostOfAsync(wanted, cancellation) is var (host, export))
             {
-                return await DetachLoopAsync(host, result.GetValue(force), result.GetValue(json), cancellation);
+                return await DetachAsync(host, export, result.GetValue(force), result.GetValue(json), cancellation);
             }
 
             var (node, record) = Find(wanted);
@@ -62,26 +62,38 @@ internal static class DetachCommand
         return command;
     }
 
-    /// <summary>The running host of a loop device that is meant; null when none is.</summary>
-    private static async Task<HostStatus?> HostOfLoopAsync(string wanted, CancellationToken cancellationToken)
+    /// <summary>The running host of a loop device, or of a server's export that is a device, and that export; null when none is meant.</summary>
+    private static async Task<(HostStatus Host, ExportFacts Export)?> HostOfAsync(string wanted, CancellationToken cancellationToken)
     {
-        var hosts = (await RunningHosts.ListAsync(cancellationToken)).Where(static h => h.Command == "attach" && h.Devices is { Count: > 0 } devices && devices[0].StartsWith(LoopMark, StringComparison.Ordinal));
-        var found = hosts.Where(h => h.Name == wanted || h.Devices![0] == wanted).ToList();
+        var hosts = await RunningHosts.ListAsync(cancellationToken);
+        var loops = hosts.Where(static h => h.Command == "attach" && h.Devices is [{ } device] && device.StartsWith(LoopMark, StringComparison.Ordinal))
+            .Select(static h => (Host: h, Export: h.Exports[0] with { Device = h.Devices[0] }));
+        var served = hosts.Where(static h => h.Command == "serve").SelectMany(static h => h.Exports, static (h, e) => (Host: h, Export: e)).Where(static p => p.Export.Device is not null);
+        var found = loops.Concat(served).Where(p => p.Export.Name == wanted || p.Export.Device == wanted).ToList();
         return found.Count < 2
-            ? found.FirstOrDefault()
-            : throw new DiskException(ErrorKind.InvalidArgument, $"{wanted}: {string.Join(" and ", found.Select(static h => h.Devices![0]))} have that name; name the device.");
+            ? found.Count == 1 ? found[0] : null
+            : throw new DiskException(ErrorKind.InvalidArgument, $"{wanted}: {string.Join(" and ", found.Select(static p => p.Export.Device))} have that name; name the device.");
     }
 
-    private static async Task<int> DetachLoopAsync(HostStatus host, bool force, bool json, CancellationToken cancellationToken)
+    private static async Task<int> DetachAsync(HostStatus host, ExportFacts export, bool force, bool json, CancellationToken cancellationToken)
     {
-        var device = host.Devices![0];
+        var device = export.Device!;
         if (force)
         {
-            throw new DiskException(ErrorKind.InvalidArgument, $"{device}: --force is for devices of the nbd driver; a loop device goes when nobody uses it any more.") { Path = device };
+            throw new DiskException(ErrorKind.InvalidArgument, $"{device}: --force is for hosts that do not answer, and process {host.Pid} does; end what uses the device first.") { Path = device };
         }
 
-        await RunningHosts.StopAsync(host.Pid, cancellationToken);
-        Console.WriteLine(json ? JsonSerializer.Serialize(new DetachDocument(device, host.Exports[0].Image), JsonModels.Default.DetachDocument) : $"{device}: detached, everything is written.");
+        if (host.Command == "attach")
+        {
+            await RunningHosts.StopAsync(host.Pid, cancellationToken);
+        }
+        else
+        {
+            await RunningHosts.AskAsync(
+                host.Pid, client => client.SendAsync(HttpMethod.Post, ControlClient.ExportRoute(export.Name, "detach"), null, JsonModels.Default.DoneDocument, cancellationToken), cancellationToken);
+        }
+
+        Console.WriteLine(json ? JsonSerializer.Serialize(new DetachDocument(device, export.Image), JsonModels.Default.DetachDocument) : $"{device}: detached, everything is written.");
         return ExitCode.Done;
     }
 

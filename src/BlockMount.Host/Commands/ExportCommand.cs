@@ -7,10 +7,10 @@ using BlockMount.Host.Images;
 
 namespace BlockMount.Host.Commands;
 
-/// <summary><c>export add</c> and <c>export remove</c>: what a running host serves.</summary>
+/// <summary><c>export add</c>, <c>remove</c> and <c>attach</c>: what a running host serves, and to whom.</summary>
 internal static class ExportCommand
 {
-    public static Command Create() => new("export", "Add an export to a running host, or remove one.") { CreateAdd(), CreateRemove() };
+    public static Command Create() => new("export", "Add an export to a running host, remove one, or make one a block device as well.") { CreateAdd(), CreateRemove(), CreateAttach() };
 
     private static Command CreateAdd()
     {
@@ -77,6 +77,34 @@ internal static class ExportCommand
             await RunningHosts.AskAsync(
                 host.Pid, client => client.SendAsync(HttpMethod.Delete, ControlClient.ExportRoute(export.Name), null, JsonModels.Default.DoneDocument, cancellation), cancellation);
             Console.WriteLine($"{export.Name}: closed, everything is written.");
+            return ExitCode.Done;
+        });
+        return command;
+    }
+
+    private static Command CreateAttach()
+    {
+        var name = CommonArguments.Export();
+        var connections = new Option<int?>("--connections") { Description = $"Connections between the kernel and the host, 1 to {KernelExport.MostConnections}; default one for each processor, at most 4", HelpName = "N" };
+        var json = CommonArguments.Json();
+        var command = new Command(
+            "attach", "Make an export of a running host a block device (/dev/nbdN) of its machine as well; prints the device, which detach ends. When the host is killed, requests to the device fail.")
+        {
+            name, connections, json,
+        };
+        command.SetExamples("blockmount export attach data", "blockmount detach /dev/nbd0");
+        command.SetWork(async (result, cancellation) =>
+        {
+            var (host, export) = await ExportFinder.ExportAsync(result.GetRequiredValue(name), cancellation);
+            var body = JsonSerializer.Serialize(new AttachExportRequest(result.GetValue(connections)), JsonLines.Default.AttachExportRequest);
+            var document = await RunningHosts.AskAsync(
+                host.Pid, client => client.SendAsync(HttpMethod.Post, ControlClient.ExportRoute(export.Name, "attach"), body, JsonModels.Default.AttachDocument, cancellation), cancellation);
+            foreach (var note in document.Notes.Where(_ => !result.GetValue(json)))
+            {
+                await Console.Error.WriteLineAsync($"blockmount: {note}");
+            }
+
+            Console.WriteLine(result.GetValue(json) ? JsonSerializer.Serialize(document, JsonModels.Default.AttachDocument) : document.Device);
             return ExitCode.Done;
         });
         return command;

@@ -32,6 +32,12 @@ internal sealed class AttachControl(string name, ChainWork work) : IExportContro
     public Task SetReadOnlyAsync(string export, bool on, CancellationToken cancellationToken) =>
         throw Refused($"'{Known(export)}' is a device of the kernel, which would take refused writes for a broken disk; detach it, and attach it with --read-only.");
 
+    public Task<AttachDocument> AttachAsync(string export, int? connections, CancellationToken cancellationToken) =>
+        throw Refused($"'{Known(export)}' is a device already; blockmount list shows which.");
+
+    public Task DetachAsync(string export, CancellationToken cancellationToken) =>
+        throw Refused($"'{Known(export)}' is all that this host holds; stop it to detach it, as blockmount detach does.");
+
     private string Known(string export) => string.Equals(export, name, StringComparison.Ordinal)
         ? name
         : throw new DiskException(ErrorKind.NotFound, $"There is no export '{export}'; there is '{name}'.");

@@ -115,8 +115,17 @@ internal sealed class ControlRoutes(HostControl control, CancellationToken endin
                 body.End();
                 await DoAsync(context, exports.SetReadOnlyAsync(name, on, both.Token));
                 break;
+            case "attach":
+                var connections = body.Number("connections", least: 1);
+                body.End();
+                await ControlAnswers.SendAsync(context, await exports.AttachAsync(name, connections, both.Token), JsonModels.Default.AttachDocument);
+                break;
+            case "detach":
+                body.End();
+                await DoAsync(context, exports.DetachAsync(name, both.Token));
+                break;
             default:
-                throw new DiskException(ErrorKind.NotFound, $"'{action}' is nothing that can be done with an export; known are snapshot, merge, compact and read-only.");
+                throw new DiskException(ErrorKind.NotFound, $"'{action}' is nothing that can be done with an export; known are snapshot, merge, compact, read-only, attach and detach.");
         }
     }
 

@@ -32,4 +32,8 @@ internal sealed class ExportControl(ServedImages images, ExportRequest all, Func
         ChainControl.CompactAsync(images.Find(export).Work, image, progress, cancellationToken);
 
     public Task SetReadOnlyAsync(string export, bool on, CancellationToken cancellationToken) => images.Find(export).SetReadOnlyAsync(on, cancellationToken);
+
+    public Task<AttachDocument> AttachAsync(string export, int? connections, CancellationToken cancellationToken) => images.AttachAsync(export, connections, cancellationToken);
+
+    public Task DetachAsync(string export, CancellationToken cancellationToken) => images.DetachAsync(export, cancellationToken);
 }

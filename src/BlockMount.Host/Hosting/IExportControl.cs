@@ -30,4 +30,13 @@ internal interface IExportControl
 
     /// <summary>Refuses changes, with all before on disk; or takes them again. It concerns every export of the image.</summary>
     Task SetReadOnlyAsync(string export, bool on, CancellationToken cancellationToken);
+
+    /// <summary>Makes an export a device of this host's kernel as well.</summary>
+    /// <param name="export">The export.</param>
+    /// <param name="connections">Between the kernel and the host; null for the usual number.</param>
+    /// <param name="cancellationToken">Gives up; nothing stays attached.</param>
+    Task<AttachDocument> AttachAsync(string export, int? connections, CancellationToken cancellationToken);
+
+    /// <summary>Ends the device that an export is; everything is written when this returns.</summary>
+    Task DetachAsync(string export, CancellationToken cancellationToken);
 }

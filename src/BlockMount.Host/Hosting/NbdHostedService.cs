@@ -68,6 +68,7 @@ internal sealed class NbdHostedService : IHostedService, IAsyncDisposable
     public async Task StopAsync(CancellationToken cancellationToken)
     {
         _notice.Stopping();
+        await _images.Devices.EndAsync(cancellationToken);
         using var deadline = new CancellationTokenSource(ServeDefaults.DrainTime);
         await _server.StopAsync(deadline.Token);
     }
@@ -111,10 +112,11 @@ internal sealed class NbdHostedService : IHostedService, IAsyncDisposable
         Console.WriteLine("ready");
     }
 
-    private Task StopFromOutsideAsync()
+    private async Task StopFromOutsideAsync()
     {
+        // Whoever asks is told of users, and may ask again.
+        await _images.Devices.DetachAllAsync(CancellationToken.None);
         _lifetime.StopApplication();
-        return Task.CompletedTask;
     }
 
     private async Task<DrainDocument> DrainAsync(TimeSpan time, CancellationToken cancellationToken)

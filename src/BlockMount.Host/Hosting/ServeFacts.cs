@@ -17,6 +17,7 @@ internal sealed class ServeFacts(ServedImages images, Listeners listeners, NbdSe
         Since = _since,
         Exports = [.. images.All.SelectMany(Of)],
         Clients = [.. server.Clients.Select(static c => new ClientFacts(c.Export, c.Peer, c.Since, c.Requests) { Id = c.Id, Traffic = ExportFactsOf.Traffic(c.Traffic) })],
+        Devices = images.Devices.Paths,
         Sockets = listeners.Names,
         Draining = !server.TakesClients,
     };
@@ -29,6 +30,7 @@ internal sealed class ServeFacts(ServedImages images, Listeners listeners, NbdSe
         {
             Images = layers,
             WriteProtected = e.Export.IsWriteProtected,
+            Device = images.Devices.Of(e)?.Device.Device,
             Traffic = ExportFactsOf.Traffic(server.TrafficOf(e.Export)),
         });
     }
@@ -39,6 +41,10 @@ internal sealed class ServeFacts(ServedImages images, Listeners listeners, NbdSe
         var (text, all, clients) = (new MetricsText(), images.All, server.Clients);
         var exports = all.SelectMany(static i => i.Exports).Select(static e => e.Export).ToArray();
         text.Exports([.. exports.Select(e => (e.Name, server.TrafficOf(e)))]);
+        var devices = all.SelectMany(static i => i.Exports).Select(images.Devices.Of).OfType<ServedDevice>();
+        text.Traffic(
+            "blockmount_device", "device of the kernel",
+            [.. devices.Select(static d => ($"{MetricsText.Label("export", d.Export.Export.Name)},{MetricsText.Label("device", d.Device.Device)}", d.Kernel.Traffic))], histograms: true);
         text.Traffic(
             "blockmount_client", "client",
             [.. clients.Select(static c => ($"{MetricsText.Label("export", c.Export)},client=\"{c.Id}\",{MetricsText.Label("peer", c.Peer)}", c.Traffic))], histograms: false);

@@ -17,6 +17,9 @@ internal sealed class ServedImages : IAsyncDisposable
 
     private ServedImages(ImageOpener opener, ImmutableArray<ServedImage> all) => (_opener, _all) = (opener, all);
 
+    /// <summary>The exports that are devices of the kernel as well.</summary>
+    public ServedDevices Devices { get; } = new();
+
     /// <summary>Those of the moment, in the order they came.</summary>
     public ImmutableArray<ServedImage> All => _all;
 
@@ -81,7 +84,30 @@ internal sealed class ServedImages : IAsyncDisposable
             throw new DiskException(ErrorKind.InvalidArgument, $"Export '{export}' is a partition of '{image.Name}'; the whole ends with all its partitions.");
         }
 
+        Devices.RequireNone(image);
         await CloseAsync(image);
+    }
+
+    /// <summary>Makes an export a device of this host's kernel as well.</summary>
+    /// <param name="name">Of the export.</param>
+    /// <param name="connections">Between the kernel and this process; null for the usual number.</param>
+    /// <param name="cancellationToken">Gives up; nothing stays attached.</param>
+    /// <exception cref="DiskException">There is no such export, it is a device already, or this host has none.</exception>
+    public async Task<AttachDocument> AttachAsync(string name, int? connections, CancellationToken cancellationToken)
+    {
+        using var turn = await TurnAsync(cancellationToken);
+        var image = Find(name);
+        return await Devices.AttachAsync(image, ExportOf(image, name), connections, cancellationToken);
+    }
+
+    /// <summary>Ends the device that an export is; everything is written when this returns.</summary>
+    /// <param name="name">Of the export.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="DiskException">It is none, or is in use.</exception>
+    public async Task DetachAsync(string name, CancellationToken cancellationToken)
+    {
+        using var turn = await TurnAsync(cancellationToken);
+        await Devices.DetachAsync(ExportOf(Find(name), name), cancellationToken);
     }
 
     /// <summary>
@@ -105,6 +131,11 @@ internal sealed class ServedImages : IAsyncDisposable
         foreach (var missing in added.Where(static r => !File.Exists(r.Image)))
         {
             throw new DiskException(ErrorKind.NotFound, $"Export '{missing.Name}': {missing.Image}: there is no such file; nothing was changed.");
+        }
+
+        foreach (var image in gone)
+        {
+            Devices.RequireNone(image);
         }
 
         foreach (var request in added)
@@ -195,6 +226,8 @@ internal sealed class ServedImages : IAsyncDisposable
                 $"Export '{request.Name}': {request.Image} is a parent of {image.Opened.Layers[^1].Path} by now, which holds what was written since a snapshot; name that one. Nothing was changed.");
         }
     }
+
+    private static ServedExport ExportOf(ServedImage image, string name) => image.Exports.First(e => string.Equals(e.Export.Name, name, StringComparison.Ordinal));
 
     private static IEnumerable<string> NamesOf(IEnumerable<ServedImage> images) => images.SelectMany(static i => i.Exports).Select(static e => e.Export.Name);
 

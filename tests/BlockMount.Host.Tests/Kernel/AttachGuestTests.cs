@@ -95,11 +95,31 @@ public sealed class AttachGuestTests
                 gone
             }
             check 'fio verifies' verified
+            served() {
+                "$BLOCKMOUNT" serve --socket /tmp/s disk=leaf.vdi > serve.log 2>&1 & local server=$!
+                while ! grep -qx ready serve.log; do kill -0 $server; sleep 0.2; done
+                say export attach disk
+                [ "$(cat /tmp/said)" = /dev/nbd0 ]
+                ls /dev/nbd0p4
+                dd if=/dev/urandom of=/tmp/noise bs=1M count=2 2> /dev/null
+                dd if=/tmp/noise of=/dev/nbd0 bs=1M seek=800 conv=fsync 2> /dev/null
+                nbdcopy 'nbd+unix:///disk?socket=/tmp/s' - | cmp -n 2097152 -i 838860800:0 - /tmp/noise
+                sleep 600 < /dev/nbd0 & local user=$!
+                ! say export remove disk; grep 'attached as /dev/nbd0; detach that first' /tmp/said
+                ! say detach /dev/nbd0; grep "nbd0 is in use by sleep" /tmp/said
+                kill $user; wait $user || true
+                say detach /dev/nbd0
+                say export attach disk --connections 1 > /dev/null
+                kill -TERM $server; wait $server
+                gone
+            }
+            check 'an export of a server is a device as well' served
             """,
             600);
         report.AssertAllOk(
             "attached and divided", "ext4 is made, and mounted it is not detached", "xfs is made", "vfat is made", "ntfs is made", "detached", "all of it is there and clean",
-            "read-only it refuses writes, and its table is seen with sectors of another size", "discarding and zeroing leave holes", "fio verifies");
+            "read-only it refuses writes, and its table is seen with sectors of another size", "discarding and zeroing leave holes", "fio verifies",
+            "an export of a server is a device as well");
     }
 
     [Fact]

@@ -11,6 +11,7 @@ import report
 from compactions import Compactions
 from conversions import Conversions
 from images import CHAINS, CONVERTED, Images, read_once, require_space, settle
+from kernel import KernelRuns
 from processes import Failure, Interrupted, Interrupts, Processes
 from servers import serving, socket_path
 
@@ -33,6 +34,8 @@ class Bench:
         self.workloads = settings.workloads
         self.conversions = None
         self.compactions = None
+        self.kernel = None
+        self.seed = settings.seed
         self.samples = {}
         self.notes = []
         self.failed = False
@@ -53,7 +56,7 @@ class Bench:
         self._make_images()
         for server in self.servers:
             self._check(server, writes=False)
-        if not any(self._measured(s, w) for s in self.servers for w in self.workloads) and not self.conversions and not self.compactions:
+        if not any(self._measured(s, w) for s in self.servers for w in self.workloads) and not self.conversions and not self.compactions and not self.kernel:
             raise Failure("nothing is left to measure")
         for number in range(1, self._settings.rounds + 1):
             self._round(number)
@@ -61,6 +64,8 @@ class Bench:
                 self.conversions.round(number)
             if self.compactions:
                 self.compactions.round(number)
+        if self.kernel:
+            self.kernel.run(self._settings.rounds)
         self._report(facts, shown)
         return 1 if self.failed else 0
 
@@ -70,6 +75,7 @@ class Bench:
                 self.note(self._missing[program])
         self.servers = [s for s in self.servers if s.program in self.programs]
         self.workloads = [w for w in self.workloads if w.program in self.programs]
+        self.servers = self.servers if self.workloads else []
         if any(s.image == "device" for s in self.servers) and (os.geteuid() != 0 or not shutil.which("losetup")):
             self.note("block devices are left out, as loop devices need root and losetup")
             self.servers = [s for s in self.servers if s.image != "device"]
@@ -94,7 +100,12 @@ class Bench:
                 self.note("compactions are left out, as this blockmount has no command compact")
             else:
                 self.compactions = Compactions(self, self._settings.compactions, say)
-        if not self.servers or not self.workloads:
+        if self._settings.kernel:
+            if missing := KernelRuns.missing(self.programs):
+                self.note(missing)
+            else:
+                self.kernel = KernelRuns(self, self._settings.kernel, say)
+        if (not self.servers or not self.workloads) and not self.kernel:
             raise Failure("no server or no workload is left to measure")
 
     def _make_images(self):
@@ -196,11 +207,13 @@ class Bench:
             self.conversions.report()
         if self.compactions:
             self.compactions.report()
+        if self.kernel:
+            self.kernel.report()
         for note in self.notes:
             print(f"- note: {note}")
         if self._settings.json:
             report.document(self._settings.json, facts, shown, self.workloads, self.servers, self.samples, self.notes,
-                            self.conversions.results() if self.conversions else [], self.compactions.results() if self.compactions else [])
+                            self.conversions.results() if self.conversions else [], self.compactions.results() if self.compactions else [], self.kernel.results() if self.kernel else [])
 
 
 def say(text):

@@ -10,12 +10,13 @@ import subprocess
 
 from compactions import COMPACTIONS
 from conversions import CONVERSIONS
+from kernel import LOADS
 from servers import SERVERS
 from workloads import WORKLOADS
 
 MIB = 1 << 20
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-PACKAGES = {"qemu-nbd": "qemu-utils", "qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "nbdkit": "nbdkit", "nbdcopy": "libnbd-bin", "fio": "fio"}
+PACKAGES = {"qemu-nbd": "qemu-utils", "qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "nbdkit": "nbdkit", "nbdcopy": "libnbd-bin", "fio": "fio", "nbd-client": "nbd-client"}
 PUBLISHED = "src/BlockMount.Host/bin/Release/net10.0/**/publish/blockmount"
 
 
@@ -37,6 +38,8 @@ def parse():
                         help="these conversions, or none: " + ", ".join(c.name for c in CONVERSIONS))
     parser.add_argument("--compactions", type=_names("compaction", COMPACTIONS), default=COMPACTIONS, metavar="NAME,…",
                         help="these compactions, or none: " + ", ".join(c.name for c in COMPACTIONS))
+    parser.add_argument("--kernel", type=_names("kernel load", LOADS), default=LOADS, metavar="NAME,…",
+                        help="these loads on /dev/nbdN in a guest, or none: " + ", ".join(load.name for load in LOADS))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31), metavar="N",
                         help="seed of the order within the rounds and of the chain's layout (default random, printed)")
     parser.add_argument("--json", metavar="FILE", help="write every measurement to FILE too")
@@ -103,7 +106,7 @@ def _size(text):
 
 def _names(kind, known):
     def choose(text):
-        if kind in ("conversion", "compaction") and text == "none":
+        if kind != "server" and text == "none":
             return []
         wanted = [name for name in text.split(",") if name]
         for name in wanted:

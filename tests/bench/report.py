@@ -83,7 +83,7 @@ def table(workload, rows):
     return "\n".join(lines) + "\n"
 
 
-def document(path, facts, settings, workloads, servers, samples, notes, conversions, compactions):
+def document(path, facts, settings, workloads, servers, samples, notes, conversions, compactions, kernel):
     """Writes everything measured; rates in operations or MiB a second as in the tables, times in seconds unless named."""
     results = []
     for workload in workloads:
@@ -97,7 +97,7 @@ def document(path, facts, settings, workloads, servers, samples, notes, conversi
                 "samples": raw,
             })
     with open(path, "w", encoding="utf-8") as out:
-        json.dump({"environment": facts, "settings": settings, "results": results, "conversions": conversions, "compactions": compactions, "notes": notes}, out, indent=2)
+        json.dump({"environment": facts, "settings": settings, "results": results, "conversions": conversions, "compactions": compactions, "kernel": kernel, "notes": notes}, out, indent=2)
         out.write("\n")
 
 

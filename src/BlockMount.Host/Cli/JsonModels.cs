@@ -211,6 +211,9 @@ internal sealed record HostStatus
 
     public IReadOnlyList<string> Sockets { get; init; } = [];
 
+    /// <summary>Whether the process was killed, and its device waits for another one.</summary>
+    public bool IsWaiting { get; init; }
+
     /// <summary>Whether new clients are refused while the present ones finish.</summary>
     public bool Draining { get; init; }
 }

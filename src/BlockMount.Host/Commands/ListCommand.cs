@@ -15,7 +15,7 @@ internal static class ListCommand
         var json = CommonArguments.Json();
         var command = new Command("list", "Show every running host of this user.") { json };
         command.SetExamples("blockmount list --json");
-        command.SetWork(async (result, cancellation) => Print(await RunningHosts.ListAsync(cancellation), result.GetValue(json)));
+        command.SetWork(async (result, cancellation) => Print([.. await AllAsync(cancellation), .. AttachRecord.Waiting()], result.GetValue(json)));
         return command;
     }
 
@@ -50,14 +50,26 @@ internal static class ListCommand
 
     private static async Task<IReadOnlyList<HostStatus>> FindAsync(string? wanted, CancellationToken cancellation)
     {
-        var hosts = await RunningHosts.ListAsync(cancellation);
+        var hosts = await AllAsync(cancellation);
         if (wanted is null)
         {
-            return hosts;
+            return [.. hosts, .. AttachRecord.Waiting()];
         }
 
         hosts = [.. hosts.Where(h => ExportFinder.Means(wanted, h))];
         return hosts.Count > 0 ? hosts : throw new DiskException(ErrorKind.NotFound, $"No running host is called '{wanted}'; blockmount list shows them.");
+    }
+
+    private static async Task<IReadOnlyList<HostStatus>> AllAsync(CancellationToken cancellation)
+    {
+        var silent = new List<int>();
+        var hosts = await RunningHosts.ListAsync(cancellation, silent);
+        foreach (var pid in silent)
+        {
+            await Console.Error.WriteLineAsync($"blockmount: process {pid} does not answer; what it serves is not shown.");
+        }
+
+        return hosts;
     }
 
     private static string ModeOf(ExportFacts export) => export switch
@@ -90,6 +102,11 @@ internal static class ListCommand
             if (host.Mount is not null)
             {
                 Console.WriteLine($"   mounted at {host.Mount}{(host.Devices.Count > 0 ? $" through {string.Join(", ", host.Devices)}" : "")}");
+            }
+
+            else if (host.IsWaiting)
+            {
+                Console.WriteLine($"   {host.Devices[0]}: its process was killed, and requests wait for another one: blockmount attach --recover");
             }
 
             else if (host.Devices.Count > 0)

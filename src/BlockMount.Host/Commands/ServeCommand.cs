@@ -29,6 +29,8 @@ internal static class ServeCommand
         var fork = new Option<bool>("--fork") { Description = "Return when clients can connect, and go on in the background" };
         var pidFile = OptionRules.NotEmpty(new Option<string?>("--pid-file") { Description = "Holds the number of the process that serves, from before \"ready\" to the end", HelpName = "FILE" });
         var verbose = new Option<bool>("--verbose", "-v") { Description = "Log clients coming and going" };
+        var logFormat = new Option<string?>("--log-format") { Description = "How what is logged is written to standard error: text (default), or json, one object a line", HelpName = "text|json" };
+        logFormat.AcceptOnlyFromAmong("text", "json");
         var persistent = new Option<bool>("--persistent", "-t") { Description = "Accepted for qemu-nbd's sake: this server always stays" };
         var child = new Option<bool>(BackgroundLauncher.ChildOption) { Hidden = true };
         var tls = new TlsOptions();
@@ -38,7 +40,7 @@ internal static class ServeCommand
         var qemu = new QemuNbdOptions();
         var command = new Command("serve", "Serve disks over NBD; prints the URI, then \"ready\".")
         {
-            images, socket, tcp, stdio, connections, discard, depth, name, description, partitions, config, fork, pidFile, verbose, persistent, child,
+            images, socket, tcp, stdio, connections, discard, depth, name, description, partitions, config, fork, pidFile, verbose, logFormat, persistent, child,
         };
         tls.AddTo(command);
         options.AddTo(command);
@@ -86,6 +88,7 @@ internal static class ServeCommand
                 PidFile = result.GetValue(pidFile),
                 InBackground = result.GetValue(child),
                 Verbose = result.GetValue(verbose),
+                LogsJson = result.GetValue(logFormat) == "json",
             };
             if (all.Trim == false && open.Spared == ThriftyWrites.ZeroesFreeSpace)
             {

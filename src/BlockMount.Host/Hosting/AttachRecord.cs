@@ -69,6 +69,25 @@ internal sealed record AttachRecord
     public static AttachRecord? WaitingFor(string asked) => ReadAll().Where(r => r.Record.Asked == asked && !r.Record.IsServed && r.Record.FindNode() is not null)
         .OrderBy(static r => File.GetLastWriteTimeUtc(r.File)).Select(static r => r.Record).LastOrDefault();
 
+    /// <summary>The devices whose host was killed and that wait for another, as listings show them.</summary>
+    public static IEnumerable<HostStatus> Waiting()
+    {
+        var all = ReadAll();
+        var served = all.Where(static r => r.Record.IsServed).Select(static r => r.Record.FindNode()).ToHashSet();
+        return all.Where(r => !r.Record.IsServed && r.Record.FindNode() is { } node && !served.Contains(node)).GroupBy(static r => r.Record.FindNode())
+            .Select(static g => g.OrderBy(static r => File.GetLastWriteTimeUtc(r.File)).Last())
+            .Select(static r => new HostStatus
+            {
+                Name = r.Record.Name,
+                Pid = r.Record.Pid,
+                Command = "attach",
+                Since = new DateTimeOffset(File.GetLastWriteTimeUtc(r.File)),
+                Exports = [],
+                Devices = [r.Record.FindNode()?.Path ?? ""],
+                IsWaiting = true,
+            });
+    }
+
     /// <summary>Every one in the run directories; what is none is left out.</summary>
     public static IReadOnlyList<(string File, AttachRecord Record)> ReadAll()
     {

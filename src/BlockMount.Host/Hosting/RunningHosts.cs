@@ -13,24 +13,23 @@ internal static class RunningHosts
     private static readonly TimeSpan s_statusTimeout = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan s_stopTimeout = TimeSpan.FromMinutes(5);
 
-    public static async Task<IReadOnlyList<HostStatus>> ListAsync(CancellationToken cancellationToken)
+    /// <summary>All of them, the oldest first.</summary>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <param name="silent">Receives the processes of those that do not answer in time.</param>
+    public static async Task<IReadOnlyList<HostStatus>> ListAsync(CancellationToken cancellationToken, ICollection<int>? silent = null)
     {
+        var asked = RunDirectory.Existing().SelectMany(d => Directory.GetFiles(d, "*" + ControlSocket.Suffix)).Select(path => (Path: path, Answer: AskAsync(path, cancellationToken))).ToList();
         var hosts = new List<HostStatus>();
-        foreach (var path in RunDirectory.Existing().SelectMany(d => Directory.GetFiles(d, "*" + ControlSocket.Suffix)))
+        foreach (var (path, answer) in asked)
         {
-            try
+            var (host, isSilent) = await answer;
+            if (host is not null)
             {
-                using var client = new ControlClient(path, s_statusTimeout);
-                hosts.Add(await client.SendAsync(HttpMethod.Get, "v1/status", null, JsonModels.Default.HostStatus, cancellationToken));
+                hosts.Add(host);
             }
-            catch (HttpRequestException e) when (e.InnerException is SocketException { SocketErrorCode: SocketError.ConnectionRefused })
+            else if (isSilent && int.TryParse(Path.GetFileNameWithoutExtension(path), NumberStyles.None, CultureInfo.InvariantCulture, out var pid))
             {
-                // A host that was killed left it behind.
-                File.Delete(path);
-            }
-            catch (Exception e) when (IsGone(e, cancellationToken) || e is DiskException or JsonException)
-            {
-                // It ends just now, hangs, or speaks otherwise.
+                silent?.Add(pid);
             }
         }
 
@@ -60,6 +59,26 @@ internal static class RunningHosts
         catch (Exception e) when (IsGone(e, cancellationToken))
         {
             throw new DiskException(ErrorKind.NotFound, $"The host with process {pid} does not answer any more.", e);
+        }
+    }
+
+    private static async Task<(HostStatus? Host, bool IsSilent)> AskAsync(string path, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using var client = new ControlClient(path, s_statusTimeout);
+            return (await client.SendAsync(HttpMethod.Get, "v1/status", null, JsonModels.Default.HostStatus, cancellationToken), false);
+        }
+        catch (HttpRequestException e) when (e.InnerException is SocketException { SocketErrorCode: SocketError.ConnectionRefused })
+        {
+            // A host that was killed left it behind.
+            File.Delete(path);
+            return default;
+        }
+        catch (Exception e) when (IsGone(e, cancellationToken) || e is DiskException or JsonException)
+        {
+            // It ends just now, hangs, or speaks otherwise.
+            return (null, e is OperationCanceledException);
         }
     }
 

@@ -34,7 +34,9 @@ internal static class ServeHost
 
         // What goes wrong in the start is thrown as well, and told once.
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
-        builder.Logging.AddSimpleConsole(static options => options.SingleLine = true);
+        _ = request.LogsJson
+            ? builder.Logging.AddJsonConsole(static options => (options.TimestampFormat, options.UseUtcTimestamp) = ("O", true))
+            : builder.Logging.AddSimpleConsole(static options => options.SingleLine = true);
         builder.Services.Configure<ConsoleLoggerOptions>(static options => options.LogToStandardErrorThreshold = LogLevel.Trace);
         builder.Services.Configure<HostOptions>(static options => options.ShutdownTimeout = TimeSpan.FromMinutes(5));
         builder.Services.AddHostedService(services => new NbdHostedService(

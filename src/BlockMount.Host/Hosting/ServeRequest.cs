@@ -47,4 +47,7 @@ internal sealed record ServeRequest
     public bool InBackground { get; init; }
 
     public bool Verbose { get; init; }
+
+    /// <summary>Whether log entries are JSON objects, one a line.</summary>
+    public bool LogsJson { get; init; }
 }

@@ -160,10 +160,11 @@ public sealed class AttachGuestTests
             }
             check 'killed and handed over' survives
             stopped() {
-                say attach --timeout 2 --reconnect-time 10 leaf.vdi
+                say attach --timeout 2 --reconnect-time 30 leaf.vdi
                 killed
+                say list; grep '/dev/nbd0: its process was killed, and requests wait for another one' /tmp/said
                 ! say detach leaf; grep 'attach --recover' /tmp/said
-                ! timeout 60 dd if=/dev/nbd0 of=/dev/null bs=4096 count=1 iflag=direct
+                ! timeout 90 dd if=/dev/nbd0 of=/dev/null bs=4096 count=1 iflag=direct
                 say detach --force leaf
                 gone
                 say attach leaf.vdi; dd if=/dev/nbd0 of=/dev/null bs=4096 count=1 iflag=direct; say detach leaf

@@ -11,7 +11,7 @@ from processes import cpu_seconds
 
 DEVICE = "/dev/nbd9"
 CONNECTIONS = 4
-WARM_SECONDS = 1
+WARM_SECONDS = 6
 
 
 def main():
@@ -89,7 +89,7 @@ ATTACH = {"blockmount": attach_blockmount, "qemu-nbd": attach_qemu, "nbdkit": at
 
 
 def run(plan, load, pid):
-    """fio on the device; the first second warms up and is not counted. Processor time is that of all of it, by what the device has completed meanwhile."""
+    """fio on the device; the first seconds warm up, as a runtime compiles what runs often, and are not counted. Processor time is that of all of it, by what the device has completed meanwhile."""
     arguments = [
         plan["programs"]["fio"], "--name=load", f"--filename={DEVICE}", f"--rw={load['pattern']}", f"--bs={load['size']}", f"--numjobs={load['jobs']}", f"--iodepth={load['depth']}",
         "--ioengine=libaio", "--direct=1", "--time_based", f"--runtime={plan['seconds']}", f"--ramp_time={WARM_SECONDS}", "--group_reporting", "--output-format=json", "--randrepeat=0"]

@@ -98,7 +98,8 @@ class KernelRuns:
         # Attaching and fio's own start take their time in a guest that is emulated.
         limit = 300 + rounds * len(self._roads) * (60 + len(self._loads) * (2 * bench.seconds + 20))
         copies = [argument for file in files.values() for argument in ("--copy", file)]
-        arguments = [RIG, "--mem", "3G", "--timeout", str(int(limit)), *copies, sys.executable, GUEST, path]
+        # Compiling at run time is dozens of times slower there than what it compiles is worth: less of it.
+        arguments = [RIG, "--mem", "3G", "--timeout", str(int(limit)), "--env", "DOTNET_TieredPGO=0", *copies, sys.executable, GUEST, path]
         self._say("booting a guest for the kernel's loads")
         process = bench.processes.start(arguments, os.path.join(bench.folder, "kernel.log"), piped=True)
         try:

@@ -11,7 +11,7 @@ from processes import cpu_seconds
 
 DEVICE = "/dev/nbd9"
 CONNECTIONS = 4
-WARM_SECONDS = 6
+WARM_SECONDS = 8
 
 
 def main():

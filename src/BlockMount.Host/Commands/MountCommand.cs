@@ -82,7 +82,7 @@ internal static class MountCommand
                 (name, request, choices) = (node, request with { Partition = null }, choices with { Choice = MountChoice.Auto });
             }
 
-            await using var opened = await opener.OpenAsync(name, request with { Partition = null }, cancellation);
+            await using var opened = await opener.OpenToServeAsync(name, request with { Partition = null }, cancellation);
             await RunAsync(opened, Path.GetFullPath(result.GetRequiredValue(directory)), choices, request.AllowTruncated, inBackground, result.GetValue(json), cancellation);
             return ExitCode.Done;
         });
@@ -141,7 +141,9 @@ internal static class MountCommand
             await Console.Error.WriteLineAsync($"blockmount: warning: {refusal}");
         }
 
-        await using var control = new ControlSocket(run, new HostControl(Status, mount.UnmountAsync));
+        await using var work = new ChainWork(opened, directory);
+        await using var control = new ControlSocket(
+            run, new HostControl(Status, mount.UnmountAsync) { Exports = new SingleDiskControl(directory, "unmount", work), Problems = () => ExportFactsOf.Problems(directory, opened) });
         Report(mount, directory, opened, json);
         if (inBackground)
         {
@@ -156,7 +158,7 @@ internal static class MountCommand
             Pid = Environment.ProcessId,
             Command = "mount",
             Since = since,
-            Exports = [ExportFactsOf.Device(string.Empty, string.Empty, opened, meter)],
+            Exports = [ExportFactsOf.Device(directory, string.Empty, opened, meter) with { Images = ExportFactsOf.Images(opened) }],
             Mount = directory,
             Devices = mount.Mounted.Select(m => m.Device).OfType<string>().ToList(),
         };

@@ -35,9 +35,9 @@ internal sealed class AttachHost : IAttachedDisk
         Control = new HostControl(Status, DetachAsync)
         {
             HandOver = HandOverAsync,
-            Exports = new AttachControl(record.Name, _work),
+            Exports = new SingleDiskControl(record.Name, "detach", _work),
             Metrics = Metrics,
-            Problems = Problems,
+            Problems = () => ExportFactsOf.Problems(record.Name, opened),
         };
     }
 
@@ -186,9 +186,6 @@ internal sealed class AttachHost : IAttachedDisk
         text.Process();
         return text.ToString();
     }
-
-    /// <summary>What keeps data from being as durable as the kernel may think, as sentences.</summary>
-    private IReadOnlyList<string> Problems() => _opened.Live!.Failure is { } failure ? [$"Export '{_record.Name}': {failure.Message}"] : [];
 
     public async ValueTask DisposeAsync()
     {

@@ -31,6 +31,11 @@ internal static class ExportFactsOf
         }
     }
 
+    /// <summary>What keeps a disk's data from being as durable as its users may think, as sentences.</summary>
+    /// <param name="name">Of its export.</param>
+    /// <param name="opened">Its images can be exchanged.</param>
+    public static IReadOnlyList<string> Problems(string name, OpenedImage opened) => opened.Live!.Failure is { } failure ? [$"Export '{name}': {failure.Message}"] : [];
+
     public static TrafficFacts Traffic(NbdTraffic traffic) => new(
         MetricsText.Operations.Where(o => traffic[o.Operation].Count > 0).ToDictionary(static o => o.Name, o => Operation(traffic[o.Operation]), StringComparer.Ordinal), traffic.InFlight);
 

@@ -23,7 +23,7 @@ internal sealed class LoopHost : IAttachedDisk
     {
         (_name, _opened, _disk, _loop, BlockSize) = (name, opened, disk, loop, blockSize);
         _work = new ChainWork(opened, name);
-        Control = new HostControl(Status, DetachAsync) { Exports = new AttachControl(name, _work), Problems = Problems };
+        Control = new HostControl(Status, DetachAsync) { Exports = new SingleDiskControl(name, "detach", _work), Problems = () => ExportFactsOf.Problems(name, opened) };
     }
 
     public string Device => _loop.Device;
@@ -97,6 +97,4 @@ internal sealed class LoopHost : IAttachedDisk
         Clients = [],
         Devices = [Device],
     };
-
-    private IReadOnlyList<string> Problems() => _opened.Live!.Failure is { } failure ? [$"Export '{_name}': {failure.Message}"] : [];
 }

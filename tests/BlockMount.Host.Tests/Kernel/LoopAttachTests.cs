@@ -46,7 +46,7 @@ public sealed class LoopAttachTests : IDisposable
 
             Assert.False(File.Exists(_folder["new.vdi"]));
             Assert.Contains(
-                "it with --read-only", await Blockmount.FailsAsync(2, "read-only", "live-loop", "on"), StringComparison.Ordinal);
+                "again with --read-only", await Blockmount.FailsAsync(2, "read-only", "live-loop", "on"), StringComparison.Ordinal);
             Assert.Equal($"{device}: detached, everything is written.\n", await Blockmount.OkAsync("detach", device));
         }
         catch

@@ -32,6 +32,43 @@ public sealed class MountRoadTests : IDisposable
         Assert.Empty(Directory.GetFileSystemEntries(_folder["mnt"]));
     }
 
+    [Theory]
+    [InlineData("loop", "note")]
+    [InlineData("fuse", "disk.raw")]
+    public async Task What_is_mounted_goes_on_in_a_new_image_from_a_snapshot_on(string via, string file)
+    {
+        await MakeAsync();
+        await Blockmount.OkAsync("convert", _folder["disk.raw"], _folder["disk.vdi"]);
+        await Blockmount.OkAsync("mount", "--via", via, _folder["disk.vdi"], _folder["mnt"]);
+        await WriteAsync("before");
+        await Blockmount.OkAsync("snapshot", _folder["mnt"], "--path", _folder["new.vdi"]);
+        await WriteAsync("after!");
+        Assert.Contains(
+            "again with --read-only", await Blockmount.FailsAsync(2, "read-only", _folder["mnt"], "on"), StringComparison.Ordinal);
+        await Blockmount.OkAsync("unmount", _folder["mnt"]);
+        foreach (var (image, text) in new[] { ("disk.vdi", "before"), ("new.vdi", "after!") })
+        {
+            // A snapshot of a mounted file system needs its journal.
+            await Blockmount.OkAsync("mount", "--overlay", "temp", "--via", via, _folder[image], _folder["mnt"]);
+            var read = new byte[6];
+            await using (var stream = File.OpenRead(_folder[$"mnt/{file}"]))
+            {
+                await stream.ReadExactlyAsync(read);
+            }
+
+            await Blockmount.OkAsync("unmount", _folder["mnt"]);
+            Assert.Equal(text, System.Text.Encoding.ASCII.GetString(read));
+        }
+
+        // Durable, so that the snapshot has it.
+        async Task WriteAsync(string text)
+        {
+            await using var stream = new FileStream(_folder[$"mnt/{file}"], FileMode.OpenOrCreate, FileAccess.Write);
+            await stream.WriteAsync(System.Text.Encoding.ASCII.GetBytes(text));
+            stream.Flush(flushToDisk: true);
+        }
+    }
+
     [Fact]
     public async Task A_road_that_this_kernel_lacks_is_refused_when_it_is_asked_for()
     {

@@ -3,16 +3,16 @@ using BlockMount.Host.Cli;
 
 namespace BlockMount.Host.Hosting;
 
-/// <summary>What <c>attach</c> lets others do with the one disk that it holds.</summary>
+/// <summary>What <c>attach</c> and <c>mount</c> let others do with the one disk that each of their hosts gives to the kernel.</summary>
 /// <param name="name">Of the disk.</param>
+/// <param name="end">The command that ends it.</param>
 /// <param name="work">On its chain.</param>
-internal sealed class AttachControl(string name, ChainWork work) : IExportControl
+internal sealed class SingleDiskControl(string name, string end, ChainWork work) : IExportControl
 {
     public Task<IReadOnlyList<ExportFacts>> AddAsync(ConfigExport export, CancellationToken cancellationToken) =>
-        throw Refused($"A host of attach holds one disk, '{name}'; attach the other one by a host of its own.");
+        throw Refused($"This host holds one disk, '{name}', and takes no other; start another host for that.");
 
-    public Task RemoveAsync(string export, CancellationToken cancellationToken) =>
-        throw Refused($"'{Known(export)}' is a device of the kernel; detach ends it.");
+    public Task RemoveAsync(string export, CancellationToken cancellationToken) => throw AllThereIs(export);
 
     public Task<SnapshotDocument> SnapshotAsync(string export, string? path, string? format, CancellationToken cancellationToken) =>
         ChainControl.SnapshotAsync(work, Known(export), path, format, cancellationToken);
@@ -30,13 +30,14 @@ internal sealed class AttachControl(string name, ChainWork work) : IExportContro
     }
 
     public Task SetReadOnlyAsync(string export, bool on, CancellationToken cancellationToken) =>
-        throw Refused($"'{Known(export)}' is a device of the kernel, which would take refused writes for a broken disk; detach it, and attach it with --read-only.");
+        throw Refused($"'{Known(export)}' belongs to the kernel, which would take refused writes for a broken disk; blockmount {end} it, and open it again with --read-only.");
 
     public Task<AttachDocument> AttachAsync(string export, int? connections, CancellationToken cancellationToken) =>
-        throw Refused($"'{Known(export)}' is a device already; blockmount list shows which.");
+        throw Refused($"'{Known(export)}' belongs to the kernel already; blockmount list shows how.");
 
-    public Task DetachAsync(string export, CancellationToken cancellationToken) =>
-        throw Refused($"'{Known(export)}' is all that this host holds; stop it to detach it, as blockmount detach does.");
+    public Task DetachAsync(string export, CancellationToken cancellationToken) => throw AllThereIs(export);
+
+    private DiskException AllThereIs(string export) => Refused($"'{Known(export)}' is all that this host holds; blockmount {end} ends it.");
 
     private string Known(string export) => string.Equals(export, name, StringComparison.Ordinal)
         ? name

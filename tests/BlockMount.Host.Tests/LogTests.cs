@@ -22,7 +22,7 @@ public sealed class LogTests : IDisposable
         foreach (var line in lines)
         {
             using var entry = JsonDocument.Parse(line);
-            Assert.Equal("Debug", entry.RootElement.GetProperty("LogLevel").GetString());
+            Assert.Contains(entry.RootElement.GetProperty("LogLevel").GetString(), new[] { "Debug", "Information" });
             Assert.NotEqual("", entry.RootElement.GetProperty("Message").GetString());
             Assert.True(entry.RootElement.GetProperty("Timestamp").GetDateTimeOffset() > DateTimeOffset.UtcNow.AddMinutes(-5));
         }

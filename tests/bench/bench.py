@@ -123,6 +123,8 @@ class Bench:
             self.folder, self.size, len(images) + (("raw", True) in wanted or is_device_written) + max(bool(self.conversions), 2 * bool(self.compactions)) + fresh
             + len(self.compactions.kinds() if self.compactions else ()),
             [(True, (name, True) in wanted) for name in chains])
+        if not kinds and not self.conversions and not self.compactions:
+            return
         self.images.make_source()
         if ("raw" in kinds and writes) or is_device_written:
             self.images.make_raw_copy()

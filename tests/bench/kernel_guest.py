@@ -89,13 +89,14 @@ ATTACH = {"blockmount": attach_blockmount, "qemu-nbd": attach_qemu, "nbdkit": at
 
 
 def run(plan, load, pid):
-    """fio on the device; the first seconds warm up, as a runtime compiles what runs often, and are not counted. Processor time is that of all of it, by what the device has completed meanwhile."""
+    """fio on the device, after a time that is not counted, as a runtime compiles what runs often. Processor time is divided by what the device has completed meanwhile."""
     arguments = [
         plan["programs"]["fio"], "--name=load", f"--filename={DEVICE}", f"--rw={load['pattern']}", f"--bs={load['size']}", f"--numjobs={load['jobs']}", f"--iodepth={load['depth']}",
-        "--ioengine=libaio", "--direct=1", "--time_based", f"--runtime={plan['seconds']}", f"--ramp_time={WARM_SECONDS}", "--group_reporting", "--output-format=json", "--randrepeat=0"]
+        "--ioengine=libaio", "--direct=1", "--time_based", "--group_reporting", "--output-format=json", "--randrepeat=0"]
     arguments += [f"--fsync={load['fsync']}"] if load["fsync"] else []
+    subprocess.run([*arguments, f"--runtime={WARM_SECONDS}"], check=True, stdout=subprocess.DEVNULL)
     before = completed(), cpu_seconds(pid)
-    text = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+    text = subprocess.run([*arguments, f"--runtime={plan['seconds']}"], check=True, capture_output=True, text=True).stdout
     after = completed(), cpu_seconds(pid)
     job = json.loads(text[text.index("{"):])["jobs"][0]
     side = job["write" if "write" in load["pattern"] else "read"]

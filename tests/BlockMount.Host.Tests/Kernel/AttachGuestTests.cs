@@ -103,7 +103,9 @@ public sealed class AttachGuestTests
                 ls /dev/nbd0p4
                 dd if=/dev/urandom of=/tmp/noise bs=1M count=2 2> /dev/null
                 dd if=/tmp/noise of=/dev/nbd0 bs=1M seek=800 conv=fsync 2> /dev/null
-                nbdcopy 'nbd+unix:///disk?socket=/tmp/s' - | cmp -n 2097152 -i 838860800:0 - /tmp/noise
+                nbdcopy 'nbd+unix:///disk?socket=/tmp/s' /tmp/copy
+                cmp -n 2097152 -i 838860800:0 /tmp/copy /tmp/noise
+                rm /tmp/copy
                 sleep 600 < /dev/nbd0 & local user=$!
                 ! say export remove disk; grep 'attached as /dev/nbd0; detach that first' /tmp/said
                 ! say detach /dev/nbd0; grep "nbd0 is in use by sleep" /tmp/said

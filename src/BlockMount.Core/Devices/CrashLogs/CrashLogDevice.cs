@@ -75,7 +75,10 @@ public sealed class CrashLogDevice : FilterDevice
         {
             await SwitchAsync(cancellationToken);
             await base.FlushCoreAsync(cancellationToken);
-            await FreeAsync(1 - _active, CancellationToken.None);
+            if (_orders[1 - _active] != 0)
+            {
+                await FreeAsync(1 - _active, CancellationToken.None);
+            }
         }
         finally
         {

@@ -121,7 +121,7 @@ internal static class AttachCommand
     {
         if (request.Via == Loop && given.Count > 0)
         {
-            throw Wrong($"{given[0]} is for devices of the nbd driver; leave it out, or --via loop.");
+            throw Wrong($"{given[0]} is for devices of the nbd driver, and --via loop makes another; give one of the two.");
         }
     }
 

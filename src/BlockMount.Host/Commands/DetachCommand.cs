@@ -10,6 +10,7 @@ namespace BlockMount.Host.Commands;
 /// <summary><c>detach</c>: gives a device back, and returns when everything is written and gone.</summary>
 internal static class DetachCommand
 {
+    private const string NodeMark = "/dev/nbd";
     private const string LoopMark = "/dev/loop";
     private const string OwnMark = "blockmount:";
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
@@ -24,8 +25,15 @@ internal static class DetachCommand
         command.SetWork(async (result, cancellation) =>
         {
             var wanted = result.GetRequiredValue(device);
-            if (await HostOfAsync(wanted, cancellation) is var (host, export))
+            var isNode = wanted.StartsWith(NodeMark, StringComparison.Ordinal);
+            var isAttached = AttachRecord.ReadAll().Any(r => r.Record.FindNode() is { } n && (isNode ? n.Path == wanted : r.Record.Name == wanted));
+            if (!(isNode && isAttached) && await HostOfAsync(wanted, cancellation) is var (host, export))
             {
+                if (isAttached)
+                {
+                    throw new DiskException(ErrorKind.InvalidArgument, $"{wanted}: {export.Device} and another device have that name; name the device.");
+                }
+
                 return await DetachAsync(host, export, result.GetValue(force), result.GetValue(json), cancellation);
             }
 

@@ -110,7 +110,9 @@ public sealed class AttachGuestTests
                 ! say export remove disk; grep 'attached as /dev/nbd0; detach that first' /tmp/said
                 ! say detach /dev/nbd0; grep "nbd0 is in use by sleep" /tmp/said
                 kill $user; wait $user || true
-                say detach /dev/nbd0
+                say attach --read-only --name disk base.vdi
+                ! say detach disk; grep '/dev/nbd0 and another device have that name' /tmp/said
+                say detach /dev/nbd1; say detach disk
                 say export attach disk --connections 1 > /dev/null
                 kill -TERM $server; wait $server
                 gone

@@ -119,7 +119,7 @@ public sealed class AttachGuestTests
             }
             check 'an export of a server is a device as well' served
             """,
-            600);
+            900);
         report.AssertAllOk(
             "attached and divided", "ext4 is made, and mounted it is not detached", "xfs is made", "vfat is made", "ntfs is made", "detached", "all of it is there and clean",
             "read-only it refuses writes, and its table is seen with sectors of another size", "discarding and zeroing leave holes", "fio verifies",
@@ -176,7 +176,7 @@ public sealed class AttachGuestTests
             }
             check 'stopped for good' stopped
             """,
-            600);
+            900);
         report.AssertAllOk("killed and handed over", "stopped for good");
     }
 

@@ -69,13 +69,12 @@ public sealed class ImageMount : IAsyncDisposable
         }
         catch (Exception error)
         {
-            var left = await mount._undo.UndoAllAsync(request.Fuse.Logger);
-            if (left.Count == 0)
+            if (await mount._undo.UndoAfterAsync(error, request.Fuse.Logger, request.Directory) is { } left)
             {
-                throw;
+                throw left;
             }
 
-            throw new DiskException((error as DiskException)?.Kind ?? ErrorKind.Io, $"{error.Message} {string.Join(' ', left)}", error) { Path = request.Directory };
+            throw;
         }
 
         _ = mount.WatchAsync();

@@ -2,7 +2,6 @@ using BlockMount.Attach.Fuse;
 using BlockMount.Attach.Host;
 using BlockMount.Attach.Kernel;
 using BlockMount.Attach.Leftovers;
-using BlockMount.Attach.Loop;
 using BlockMount.Core.Errors;
 using BlockMount.Platform.Devices;
 using BlockMount.Platform.Kernel;
@@ -43,27 +42,17 @@ public sealed class LoopAttachment
             var files = await steps.MountFilesAsync(
                 request.PrivateFolder, [new VirtualFile(ImageFiles.WholeDisk, request.Disk)], request.Fuse, HostProgram.RunAsync, cancellationToken);
             var file = Path.Combine(files.MountDirectory, ImageFiles.WholeDisk);
-            LoopDevice? loop = null;
-            await steps.DoAsync(
-                new MountStep(MountStepKind.Loop, file),
-                $"The loop device over {file}",
-                async () =>
-                {
-                    loop = await LoopDevice.AttachAsync(file, request.Disk.IsReadOnly, request.BlockSize, cancellationToken);
-                    return loop.Device;
-                },
-                () => loop?.DetachAsync(CancellationToken.None) ?? Task.CompletedTask);
-            return new LoopAttachment(steps, files, loop!.Device, MakeNodes(loop.Device, request.Partitions));
+            var loop = await steps.AttachLoopAsync(file, request.Disk.IsReadOnly, request.BlockSize, HostProgram.RunAsync, cancellationToken);
+            return new LoopAttachment(steps, files, loop.Device, PartitionNodes.Settle(loop.Device, request.Partitions).Notes);
         }
         catch (Exception error)
         {
-            var left = await steps.UndoAllAsync(request.Fuse.Logger);
-            if (left.Count == 0)
+            if (await steps.UndoAfterAsync(error, request.Fuse.Logger, request.Image) is { } left)
             {
-                throw;
+                throw left;
             }
 
-            throw new DiskException((error as DiskException)?.Kind ?? ErrorKind.Io, $"{error.Message} {string.Join(' ', left)}", error);
+            throw;
         }
     }
 
@@ -83,25 +72,5 @@ public sealed class LoopAttachment
 
         await _steps.EndAsync();
         await Completion;
-    }
-
-    /// <summary>The kernel need not know the table's kind, so it is told of every partition that it does not show.</summary>
-    private static List<string> MakeNodes(string device, IReadOnlyList<NodePartition> partitions)
-    {
-        var notes = new List<string>();
-        var shown = KernelPartitions.Of(device).Select(static p => p.Number).ToHashSet();
-        foreach (var partition in partitions.Where(p => !shown.Contains(p.Number)))
-        {
-            try
-            {
-                KernelPartitions.Add(device, partition.Number, partition.Start, partition.Length);
-            }
-            catch (DiskException e)
-            {
-                notes.Add(e.Message);
-            }
-        }
-
-        return notes;
     }
 }

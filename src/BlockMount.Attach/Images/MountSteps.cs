@@ -1,6 +1,7 @@
 using BlockMount.Attach.Fuse;
 using BlockMount.Attach.Host;
 using BlockMount.Attach.Leftovers;
+using BlockMount.Attach.Loop;
 using BlockMount.Core.Errors;
 using Microsoft.Extensions.Logging;
 
@@ -77,6 +78,22 @@ internal sealed class MountSteps(MountJournal? journal)
         return mount ?? throw new InvalidOperationException("A step that succeeded has made its mount.");
     }
 
+    /// <summary>Attaches a loop device to a file of this mount.</summary>
+    public async Task<LoopDevice> AttachLoopAsync(string file, bool isReadOnly, int sectorSize, ProgramRunner run, CancellationToken cancellationToken)
+    {
+        LoopDevice? loop = null;
+        await DoAsync(
+            new MountStep(MountStepKind.Loop, file),
+            $"The loop device over {file}",
+            async () =>
+            {
+                loop = await LoopDevice.AttachAsync(file, isReadOnly, sectorSize, direct: true, run, cancellationToken);
+                return loop.Device;
+            },
+            () => loop?.DetachAsync(CancellationToken.None) ?? Task.CompletedTask);
+        return loop ?? throw new InvalidOperationException("A step that succeeded has made its device.");
+    }
+
     /// <summary>Undoes step after step until <paramref name="left"/> are left; stops at one that fails, which the next call tries again.</summary>
     public async Task UndoAsync(int left)
     {
@@ -120,6 +137,17 @@ internal sealed class MountSteps(MountJournal? journal)
         }
 
         return left;
+    }
+
+    /// <summary>As <see cref="UndoAllAsync"/>, after a failure.</summary>
+    /// <param name="error">The failure.</param>
+    /// <param name="logger">Told what cannot be undone.</param>
+    /// <param name="path">What the failure is about.</param>
+    /// <returns>The failure with what is left; null when nothing is, and the failure itself says all.</returns>
+    public async Task<DiskException?> UndoAfterAsync(Exception error, ILogger logger, string path)
+    {
+        var left = await UndoAllAsync(logger);
+        return left.Count == 0 ? null : new DiskException((error as DiskException)?.Kind ?? ErrorKind.Io, $"{error.Message} {string.Join(' ', left)}", error) { Path = path };
     }
 
     private static async Task UnmountAsync(FuseMount? mount)

@@ -117,10 +117,19 @@ public sealed class NbdDevice
     /// <summary>Takes connections that end from here on for ended: the device is left to the host that comes next.</summary>
     public void GiveUp() => _isGivenUp = true;
 
+    /// <summary>As <see cref="NbdNode.DetachAsync"/>; and when it is gone already, because somebody else has disconnected it, all is well.</summary>
     /// <inheritdoc cref="NbdNode.DetachAsync"/>
     public async Task DetachAsync(bool force, CancellationToken cancellationToken = default)
     {
-        await Node.DetachAsync(_request.Backend, force, cancellationToken);
+        try
+        {
+            await Node.DetachAsync(_request.Backend, force, cancellationToken);
+        }
+        catch (DiskException e) when (e.Kind == ErrorKind.NotFound && (Completion.IsCompleted || !Node.IsAttached))
+        {
+            // This very moment, or before.
+        }
+
         await Completion;
     }
 
@@ -223,49 +232,10 @@ public sealed class NbdDevice
         }
 
         await NbdNode.SettleAsync(cancellationToken);
-        var shown = await Task.Run(() => Settle(wanted), cancellationToken);
+        (var shown, Notes) = await Task.Run(() => PartitionNodes.Settle(Device, wanted), cancellationToken);
         if (!await NbdNode.WaitAsync(() => shown.All(p => File.Exists(device.PartitionNode(p.Number))), cancellationToken))
         {
             throw new DiskException(ErrorKind.HostLacks, $"{Device}: the nodes of its partitions have not appeared in /dev.") { Path = Device };
-        }
-    }
-
-    /// <returns>Those that the kernel shows then.</returns>
-    private List<NodePartition> Settle(IReadOnlyList<NodePartition> wanted)
-    {
-        var notes = new List<string>();
-        var known = KernelPartitions.Of(Device).ToDictionary(static p => p.Number, static p => (p.Start, p.Length));
-        var others = known.Where(k => !wanted.Any(w => w.Number == k.Key && (w.Start, w.Length) == k.Value)).Select(static k => k.Key);
-
-        // Of an earlier attach, or what the kernel reads in a table that this program reads otherwise.
-        foreach (var number in others.Where(n => Try(() => KernelPartitions.Remove(Device, n))).ToList())
-        {
-            known.Remove(number);
-        }
-
-        foreach (var partition in wanted.Where(w => !known.ContainsKey(w.Number)))
-        {
-            if (Try(() => KernelPartitions.Add(Device, partition.Number, partition.Start, partition.Length)))
-            {
-                known.Add(partition.Number, (partition.Start, partition.Length));
-            }
-        }
-
-        Notes = notes;
-        return [.. wanted.Where(w => known.GetValueOrDefault(w.Number) == (w.Start, w.Length))];
-
-        bool Try(Action step)
-        {
-            try
-            {
-                step();
-                return true;
-            }
-            catch (DiskException e)
-            {
-                notes.Add(e.Message);
-                return false;
-            }
         }
     }
 }

@@ -1,8 +1,6 @@
 using BlockMount.Attach.Fuse;
 using BlockMount.Attach.Host;
 using BlockMount.Attach.Images;
-using BlockMount.Attach.Leftovers;
-using BlockMount.Attach.Loop;
 
 namespace BlockMount.Attach.Roads;
 
@@ -26,16 +24,6 @@ internal sealed class LoopRoad(ImageMountRequest request, IReadOnlyList<VirtualF
     public async Task<string> DeviceAsync(FileSystemTarget target, bool isReadOnly, CancellationToken cancellationToken)
     {
         var file = Path.Combine(_files?.MountDirectory ?? "", target.File);
-        LoopDevice? loop = null;
-        await steps.DoAsync(
-            new MountStep(MountStepKind.Loop, file),
-            $"The loop device over {file}",
-            async () =>
-            {
-                loop = await LoopDevice.AttachAsync(file, isReadOnly, request.Device.Alignment, direct: true, run, cancellationToken);
-                return loop.Device;
-            },
-            () => loop?.DetachAsync(CancellationToken.None) ?? Task.CompletedTask);
-        return loop?.Device ?? "";
+        return (await steps.AttachLoopAsync(file, isReadOnly, request.Device.Alignment, run, cancellationToken)).Device;
     }
 }

@@ -26,7 +26,7 @@ internal sealed class NbdRoad(ImageMountRequest request, Func<NbdAttachRequest> 
     {
         if (request.IsReadOnly && !_disk.IsReadOnly)
         {
-            throw Error(ErrorKind.UnsupportedFeature, "it takes writes, and so would its device; the mount is to be read-only.");
+            throw Error(ErrorKind.UnsupportedFeature, $"{_disk.Name}: it takes writes, and so would its device; the mount is to be read-only.");
         }
 
         var wanted = attachment() with
@@ -80,15 +80,7 @@ internal sealed class NbdRoad(ImageMountRequest request, Func<NbdAttachRequest> 
             return;
         }
 
-        try
-        {
-            await device.DetachAsync(force: false, CancellationToken.None);
-        }
-        catch (DiskException error) when (error.Kind == ErrorKind.NotFound && device.Completion.IsCompleted)
-        {
-            // Disconnected by somebody else.
-        }
-
+        await device.DetachAsync(force: false, CancellationToken.None);
         try
         {
             await Completion;

@@ -2,7 +2,6 @@ using BlockMount.Attach.Kernel;
 using BlockMount.Core.Devices;
 using BlockMount.Core.Devices.CrashLogs;
 using BlockMount.Core.Errors;
-using BlockMount.Core.Partitions;
 using BlockMount.Core.Storage;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Images;
@@ -137,10 +136,6 @@ internal sealed class AttachHost : IAttachedDisk
                 await _device.DetachAsync(force: false);
             }
         }
-        catch (DiskException e) when (e.Kind == ErrorKind.NotFound && !_device.Node.IsAttached)
-        {
-            // Somebody else has disconnected it this moment.
-        }
         finally
         {
             _ending.Release();
@@ -238,13 +233,12 @@ internal sealed class AttachHost : IAttachedDisk
 
     private async Task ConnectAsync(CancellationToken cancellationToken)
     {
-        var contents = IsTakenOver ? null : await DiskContents.ReadAsync(_disk, new PartitionReadOptions { AllowTruncated = _request.Open.AllowTruncated }, cancellationToken);
         var attach = _kernel.Request(_record.Backend, _record.Connections, BlockSize) with
         {
             Index = _record.Index,
             Timeout = _request.Timeout,
             ReconnectTime = _record.CanRecover && _request.ReconnectTime > ServeDefaults.LeastReconnectTime ? _request.ReconnectTime : ServeDefaults.LeastReconnectTime,
-            Partitions = contents?.Table.Partitions.Where(static p => !p.IsContainer).Select(static p => new NodePartition(p.Number, p.Start, p.Length)).ToList(),
+            Partitions = IsTakenOver ? null : await NodePartitions.ReadAsync(_disk, _request.Open, cancellationToken),
         };
         if (attach.Size == 0)
         {

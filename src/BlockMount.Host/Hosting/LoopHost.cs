@@ -1,8 +1,6 @@
 using BlockMount.Attach.Images;
-using BlockMount.Attach.Kernel;
 using BlockMount.Core.Devices;
 using BlockMount.Core.Errors;
-using BlockMount.Core.Partitions;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Images;
 using BlockMount.Platform.Hosts;
@@ -54,7 +52,7 @@ internal sealed class LoopHost : IAttachedDisk
         var disk = new MeterDevice(opened.Device.IsReadOnly ? opened.Device : new PeriodicFlushDevice(new OrderedWritesDevice(opened.Device), ServeDefaults.FlushInterval));
         try
         {
-            var contents = await DiskContents.ReadAsync(disk, new PartitionReadOptions { AllowTruncated = request.Open.AllowTruncated }, cancellationToken);
+            var partitions = await NodePartitions.ReadAsync(disk, request.Open, cancellationToken);
             var blockSize = request.BlockSize ?? KernelExport.BlockSizeOf(disk);
             var run = RunDirectory.Ensure();
             var loop = await LoopAttachment.StartAsync(
@@ -65,7 +63,7 @@ internal sealed class LoopHost : IAttachedDisk
                     PrivateFolder = MountFolders.FilesOf(Environment.ProcessId, run),
                     JournalFile = MountFolders.JournalOf(Environment.ProcessId, run),
                     Image = Path.GetFullPath(opened.Path),
-                    Partitions = [.. contents.Table.Partitions.Where(static p => !p.IsContainer).Select(static p => new NodePartition(p.Number, p.Start, p.Length))],
+                    Partitions = partitions,
                 },
                 cancellationToken);
             return new LoopHost(request.Name ?? Path.GetFileNameWithoutExtension(opened.Path), opened, disk, loop, blockSize);

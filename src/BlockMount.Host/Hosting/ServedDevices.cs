@@ -2,7 +2,6 @@ using System.Collections.Immutable;
 using BlockMount.Attach.Kernel;
 using BlockMount.Core.Devices;
 using BlockMount.Core.Errors;
-using BlockMount.Core.Partitions;
 using BlockMount.Host.Cli;
 using BlockMount.Host.Images;
 using BlockMount.Platform.Kernel;
@@ -49,13 +48,13 @@ internal sealed class ServedDevices
 
         // The kernel sends a request again when its answer is late, and the first may still be carried out.
         var disk = export.Meter.IsReadOnly ? (BlockDevice)export.Meter : new OrderedWritesDevice(export.Meter);
-        var contents = await DiskContents.ReadAsync(disk, new PartitionReadOptions { AllowTruncated = image.Request.Open.AllowTruncated }, cancellationToken);
+        var partitions = await NodePartitions.ReadAsync(disk, image.Request.Open, cancellationToken);
         var kernel = new KernelExport(name, disk, image.Opened, export.Export.Trim, image.Latch);
         try
         {
             var request = kernel.Request($"{KernelExport.BackendOf(image.Opened, Path.GetFullPath(image.Request.Image))}@{name}", connections) with
             {
-                Partitions = [.. contents.Table.Partitions.Where(static p => !p.IsContainer).Select(static p => new NodePartition(p.Number, p.Start, p.Length))],
+                Partitions = partitions,
             };
             var device = await NbdDevice.AttachAsync(request, cancellationToken);
             var served = new ServedDevice(export, kernel, device);
@@ -118,15 +117,7 @@ internal sealed class ServedDevices
 
     private async Task EndAsync(ServedDevice served, bool force, CancellationToken cancellationToken)
     {
-        try
-        {
-            await served.Device.DetachAsync(force, cancellationToken);
-        }
-        catch (DiskException e) when (e.Kind == ErrorKind.NotFound && !served.Device.Node.IsAttached)
-        {
-            // Somebody else has disconnected it this moment.
-        }
-
+        await served.Device.DetachAsync(force, cancellationToken);
         await ForgetAtEndAsync(served);
     }
 
